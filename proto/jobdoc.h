@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PROTO_JOBDOC_H
+#define PROTO_JOBDOC_H
+
+#include "proto/err.h"
+#include "proto/names.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * A job document, checked and normalised.
+ *
+ * Normalised means: the keys that were given, in the table's order, each in
+ * its one canonical form (durations in seconds, sizes in bytes, times in UTC
+ * with milliseconds, one form of "expect", lower-case checksums, methods in
+ * upper case, maps sorted).  Defaults are not filled in.  Two documents that ask for the
+ * same thing in the same words of the table normalise to the same bytes,
+ * which is what an idempotency key compares.
+ */
+struct jobdoc {
+	enum job_kind kind;
+	const char *name;  /* borrows from spec; NULL = none */
+	/* Borrows from spec; the kind's own if none was given; NULL for kinds without one. */
+	const char *queue;
+	const char *key;   /* borrows from spec; NULL = none */
+	json_t *tags;	   /* borrows from spec; NULL = none */
+	int priority;
+	bool has_delay, has_at;
+	int64_t delay_us;
+	int64_t at_ms;
+	int64_t timeout_us; /* 0 = none */
+	int64_t grace_us;
+	enum job_on_lost on_lost; /* the kind's default filled in (by method for fetch) */
+	bool has_secrets;	  /* something in spec is "***" to others */
+	json_t *spec;		  /* owns; the normalised document */
+};
+
+void jobdoc_fini(struct jobdoc *d);
+
+/*
+ * Check @doc against the table of keys and normalise it.  Pure.  What only
+ * the daemon can know (paths, queues, quotas) is checked elsewhere.
+ * Borrows @doc, whose values ret->spec may share: put new ones into ret->spec,
+ * never write into those that are there.  Returns 0, or -EINVAL
+ * with code (AW_PARAMS, AW_UNSUPPORTED), path (a pointer into @doc, @prefix
+ * in front) and message in @err.
+ */
+int jobdoc_check(const json_t *doc, const char *prefix, struct jobdoc *ret, struct aw_err *err);
+
+/*
+ * Read a normalised document back, as the store kept it.  A document that
+ * does not fit (a damaged store) is an error (AW_DAMAGED), never an assertion.
+ */
+int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err *err);
+
+/*
+ * The document with every secret as "***".  Gives a new value (or a new
+ * reference where nothing is secret).
+ */
+json_t *jobdoc_masked(enum job_kind kind, json_t *spec);
+
+/*
+ * Typed readers for kinds: of a normalised document, so they do not fail;
+ * @otherwise when the key is absent.
+ */
+int64_t jobdoc_duration_us(const json_t *spec, const char *key, int64_t otherwise);
+int64_t jobdoc_integer(const json_t *spec, const char *key, int64_t otherwise);
+const char *jobdoc_string(const json_t *spec, const char *key, const char *otherwise);
+bool jobdoc_bool(const json_t *spec, const char *key, bool otherwise);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "proto/jobkeys.h"
+
+#include <string.h>
+
+#include "proto/limits.h"
+
+#define TIMER JK_KINDS(JOB_TIMER)
+#define FETCH JK_KINDS(JOB_FETCH)
+#define WORKER JK_KINDS(JOB_WORKER)
+#define GATHER JK_KINDS(JOB_GATHER)
+
+#define NAME(text) .name = text, .name_len = sizeof(text) - 1
+#define BETWEEN(least, most) .min = least, .max = most
+/* In the interface, but of later work. */
+#define LATER(text, of_kinds, var, line)                                                           \
+	{                                                                                          \
+		NAME(text), .type = JK_LATER, .kinds = of_kinds, .metavar = var, .help = line      \
+	}
+
+#define PATH_BYTES 4095 /* PATH_MAX without its NUL */
+#define URL_BYTES 8192
+#define REDIRECTS 100
+
+static const char *const kind_words[] = { "timer",    "fetch", "worker", "gather",
+					  "sequence", "race",  NULL };
+static const char *const on_lost_words[] = { "retry", "fail", NULL };
+
+const struct jobkey jobkeys[] = {
+	/* every kind */
+	{ NAME("kind"), .type = JK_CHOICE, .kinds = JK_ALL, .flags = JK_REQUIRED,
+	  .choices = kind_words, .metavar = "KIND", .help = "what sort of job it is" },
+	{ NAME("name"), .type = JK_LABEL, .kinds = JK_ALL, BETWEEN(1, JOB_NAME_MAX_BYTES),
+	  .metavar = "NAME", .help = "a label for people; need not be unique" },
+	{ NAME("tags"), .type = JK_LABELS, .kinds = JK_ALL, BETWEEN(1, JOB_NAME_MAX_BYTES),
+	  .metavar = "TAG", .help = "labels to filter by" },
+	{ NAME("queue"), .type = JK_LABEL, .kinds = FETCH | WORKER,
+	  BETWEEN(1, JOB_NAME_MAX_BYTES), .metavar = "QUEUE",
+	  .help = "whose limit it counts against (default: the one named like the kind)" },
+	{ NAME("priority"), .type = JK_INTEGER, .kinds = JK_ALL,
+	  BETWEEN(-JOB_PRIORITY_MAX, JOB_PRIORITY_MAX), .metavar = "N",
+	  .help = "higher starts first (default: 0)" },
+	{ NAME("delay"), .type = JK_DURATION, .kinds = JK_ALL, BETWEEN(0, JOB_DURATION_MAX_US),
+	  .metavar = "DURATION", .help = "do not start before so much time has passed" },
+	{ NAME("at"), .type = JK_TIME, .kinds = JK_ALL, .metavar = "TIME",
+	  .help = "do not start before this time" },
+	LATER("needs", JK_ALL, "ID", "start only after these jobs"),
+	{ NAME("timeout"), .type = JK_DURATION, .kinds = JK_ALL, BETWEEN(1, JOB_DURATION_MAX_US),
+	  .metavar = "DURATION", .help = "how long an attempt may take" },
+	LATER("deadline", JK_ALL, "DURATION", "how long its whole life may take, waiting included"),
+	LATER("retry", JK_ALL, "RETRY", "when and how often to try again"),
+	{ NAME("on_lost"), .type = JK_CHOICE, .kinds = FETCH | WORKER, .choices = on_lost_words,
+	  .metavar = "WHAT",
+	  .help = "what to do when the daemon or the machine dies during an attempt" },
+	{ NAME("grace"), .type = JK_DURATION, .kinds = JK_ALL, BETWEEN(0, JOB_GRACE_MAX_US),
+	  .metavar = "DURATION", .help = "between the polite stop and the kill (default: 5s)" },
+	LATER("shield", JK_ALL, NULL, "let a part end when its parent is cancelled"),
+	{ NAME("key"), .type = JK_STRING, .kinds = JK_ALL, .flags = JK_NO_NUL,
+	  BETWEEN(1, JOB_KEY_MAX_BYTES), .metavar = "KEY",
+	  .help = "submitting again with the same key gives the same job" },
+	LATER("keep", JK_ALL, "DURATION", "how long the record stays after the end"),
+
+	/* timer */
+	{ NAME("sleep"), .type = JK_DURATION, .kinds = TIMER, .flags = JK_REQUIRED,
+	  BETWEEN(0, JOB_DURATION_MAX_US), .metavar = "DURATION", .help = "how long it runs" },
+	{ NAME("value"), .type = JK_JSON, .kinds = TIMER, .metavar = "JSON",
+	  .help = "its result (default: null)" },
+
+	/* fetch */
+	{ NAME("url"), .type = JK_URL, .kinds = FETCH, .flags = JK_REQUIRED | JK_SECRET,
+	  BETWEEN(1, URL_BYTES), .metavar = "URL", .help = "what to fetch (http, https)" },
+	{ NAME("output"), .type = JK_STRING, .kinds = FETCH, .flags = JK_NO_NUL,
+	  BETWEEN(1, PATH_BYTES), .metavar = "PATH",
+	  .help = "the file to write (default: kept by the daemon)" },
+	{ NAME("overwrite"), .type = JK_BOOL, .kinds = FETCH, .help = "replace an existing file" },
+	{ NAME("method"), .type = JK_STRING, .kinds = FETCH, .flags = JK_NO_NUL, BETWEEN(1, 32),
+	  .metavar = "METHOD", .help = "HTTP method (default: GET; POST with a body)",
+	  .rule = JK_RULE_METHOD },
+	{ NAME("headers"), .type = JK_MAP, .kinds = FETCH, .flags = JK_SECRET | JK_NO_NUL,
+	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE",
+	  .help = "a request header", .rule = JK_RULE_HEADERS },
+	{ NAME("body"), .type = JK_STRING, .kinds = FETCH, .flags = JK_SECRET,
+	  BETWEEN(0, PROTO_LINE_MAX_BYTES), .metavar = "TEXT", .help = "what to send" },
+	{ NAME("checksum"), .type = JK_CHECKSUM, .kinds = FETCH, .metavar = "sha256:HEX",
+	  .help = "fail unless the content has this checksum" },
+	LATER("resume", FETCH, NULL, "go on with a partial file"),
+	{ NAME("max_size"), .type = JK_SIZE, .kinds = FETCH, BETWEEN(1, INT64_MAX),
+	  .metavar = "SIZE", .help = "fail when the content is larger" },
+	{ NAME("expect"), .type = JK_EXPECT, .kinds = FETCH, .metavar = "STATUS",
+	  .help = "good HTTP statuses, like 204 or 200-299 (the default)" },
+	{ NAME("redirects"), .type = JK_INTEGER, .kinds = FETCH, BETWEEN(0, REDIRECTS),
+	  .metavar = "N", .help = "how many redirects to follow (default: 10)" },
+	{ NAME("connect_timeout"), .type = JK_DURATION, .kinds = FETCH,
+	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
+	  .help = "how long connecting may take (default: 30s)" },
+	{ NAME("idle_timeout"), .type = JK_DURATION, .kinds = FETCH,
+	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
+	  .help = "how long nothing may arrive (default: 60s)" },
+	LATER("insecure", FETCH, NULL, "do not verify the server's certificate"),
+
+	/* worker */
+	{ NAME("argv"), .type = JK_STRINGS, .kinds = WORKER, .flags = JK_REQUIRED | JK_NO_NUL,
+	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "ARG",
+	  .help = "the program and its arguments; no shell", .rule = JK_RULE_ARGV },
+	{ NAME("cwd"), .type = JK_STRING, .kinds = WORKER, .flags = JK_NO_NUL,
+	  BETWEEN(1, PATH_BYTES), .metavar = "DIR", .help = "the directory to run in",
+	  .rule = JK_RULE_ABSOLUTE },
+	{ NAME("env"), .type = JK_MAP, .kinds = WORKER, .flags = JK_SECRET | JK_NO_NUL,
+	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE",
+	  .help = "a variable of its environment", .rule = JK_RULE_ENV },
+	{ NAME("stdin"), .type = JK_STRING, .kinds = WORKER, .flags = JK_SECRET | JK_NO_NUL,
+	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "TEXT",
+	  .help = "what it reads on standard input (default: nothing)" },
+	LATER("umask", WORKER, "MODE", "permissions its files do not get"),
+	LATER("nice", WORKER, "N", "its CPU priority"),
+	LATER("limits", WORKER, "LIMITS", "what it may use"),
+	{ NAME("success"), .type = JK_INTEGERS, .kinds = WORKER, BETWEEN(0, 255),
+	  .metavar = "STATUS", .help = "exit statuses that count as success (default: 0)" },
+
+	/* compositions */
+	LATER("jobs", JK_GROUPS, "JOBS", "the parts"),
+	LATER("on_failure", GATHER, "WHAT", "whether the other parts go on when one fails"),
+	LATER("limit", GATHER, "N", "how many parts run at once"),
+};
+
+const size_t n_jobkeys = sizeof(jobkeys) / sizeof(*jobkeys);
+
+_Static_assert(sizeof(jobkeys) / sizeof(*jobkeys) <= JOBKEYS_MAX, "raise JOBKEYS_MAX");
+
+const struct jobkey *jobkey_find_any(const char *name, size_t len)
+{
+	for (size_t i = 0; i < n_jobkeys; i++)
+		if (jobkeys[i].name_len == len && memcmp(jobkeys[i].name, name, len) == 0)
+			return &jobkeys[i];
+	return NULL;
+}
+
+const struct jobkey *jobkey_find(enum job_kind kind, const char *name)
+{
+	const struct jobkey *key = jobkey_find_any(name, strlen(name));
+
+	return key && key->kinds & JK_KINDS(kind) ? key : NULL;
+}
