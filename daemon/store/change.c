@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/store_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/rows.h"
+#include "proto/xalloc.h"
+
+/* How long a submission key is remembered after its job has ended (R2.6). */
+#define KEY_KEPT_MS INT64_C(86400000)
+
+/* What the row held before the change. */
+struct before {
+	uid_t uid;
+	bool has_key;
+	int64_t last_seq; /* 0 = it has no event yet */
+};
+
+void store_change_fini(struct store_change *c)
+{
+	free(c->spec);
+	c->spec = NULL;
+	c->spec_len = 0;
+}
+
+static void bind_fence(sqlite3_stmt *stmt, const struct store_change *c)
+{
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->attempt);
+	sql_text(stmt, 3, job_state_name(c->from));
+}
+
+/* ---- documents ---- */
+
+static int get_doc(struct store *s, int64_t id, char **ret, size_t *ret_len)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_DOC_GET);
+	int rc;
+
+	sql_int(stmt, 1, id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	*ret = sql_col_text(stmt, 0, ret_len);
+	return sql_end(stmt);
+}
+
+/* With the fence's row current: the document and whether it is the one that was submitted. */
+static int load_doc(struct store *s, sqlite3_stmt *fence, struct store_change *c)
+{
+	int rc = get_doc(s, c->id, &c->spec, &c->spec_len);
+
+	c->damaged = rows_is_damaged(fence, 0, c->spec, c->spec_len);
+	if (!c->spec)
+		c->spec = xstrdup("");
+	return rc;
+}
+
+/* ---- the parts of a change ---- */
+
+/*
+ * Does the row still stand where the caller thinks (R2.3)?  op->result says.
+ * The update asks for the same again, so that a fence cannot be forgotten
+ * when somebody changes this.
+ */
+static int pass_fence(struct store *s, struct store_change *c, struct before *ret)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_FENCE);
+	int rc, r = SQLITE_OK;
+
+	bind_fence(stmt, c);
+	if (!sql_row(stmt, &rc)) {
+		c->op.result = -ESTALE;
+		return rc;
+	}
+	ret->uid = (uid_t)sqlite3_column_int64(stmt, 1);
+	ret->has_key = sqlite3_column_int(stmt, 5) != 0;
+	ret->last_seq = sqlite3_column_int64(stmt, 6);
+	if (c->to == JOB_RUNNING)
+		r = load_doc(s, stmt, c);
+	rc = sql_end(stmt);
+	return r != SQLITE_OK ? r : rc;
+}
+
+/* The update of the job's row; @seq is the number of the event. */
+static int update_job(struct store *s, const struct store_change *c, int64_t seq)
+{
+	static const enum sql_id ids[N_JOB_STATES] = {
+		[JOB_RUNNING] = SQL_JOB_START,
+		[JOB_STOPPING] = SQL_JOB_STOP,
+		[JOB_DONE] = SQL_JOB_END,
+		[JOB_WAITING] = SQL_JOB_AGAIN,
+	};
+	sqlite3_stmt *stmt = store_sql(s, ids[c->to]);
+	int rc;
+
+	bind_fence(stmt, c);
+	switch (c->to) {
+	case JOB_RUNNING:
+		sql_int(stmt, 4, c->at.wall.ms);
+		sql_int(stmt, 5, seq);
+		break;
+	case JOB_STOPPING:
+		sql_int(stmt, 4, seq);
+		break;
+	case JOB_DONE:
+		sql_text(stmt, 4, job_outcome_name(c->outcome));
+		sql_int(stmt, 5, c->at.wall.ms);
+		sql_int(stmt, 6, seq);
+		break;
+	case JOB_WAITING:
+		sql_instant(stmt, 4, c->due, s->boot_n);
+		sql_int(stmt, 7, seq);
+		break;
+	case N_JOB_STATES:
+		break;
+	}
+	rc = sql_run(stmt);
+	if (rc == SQLITE_OK && sqlite3_changes(s->db) != 1)
+		return SQLITE_CORRUPT; /* it was there a moment ago */
+	return rc;
+}
+
+static int insert_event(struct store *s, const struct store_change *c, int64_t seq,
+			int64_t prev_seq)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_EVENT_INSERT);
+
+	sql_int(stmt, 1, seq);
+	sql_int(stmt, 2, c->at.wall.ms);
+	sql_int(stmt, 3, c->id);
+	sql_int(stmt, 4, (int64_t)c->attempt + (c->to == JOB_RUNNING));
+	sql_text(stmt, 5, job_state_name(c->to));
+	sql_text(stmt, 6, c->to == JOB_DONE ? job_outcome_name(c->outcome) : NULL);
+	if (prev_seq != 0)
+		sql_int(stmt, 7, prev_seq);
+	else
+		sqlite3_bind_null(stmt, 7);
+	return sql_run(stmt);
+}
+
+static int open_attempt(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_INSERT);
+
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, (int64_t)c->attempt + 1);
+	sql_instant(stmt, 3, c->at, s->boot_n);
+	return sql_run(stmt);
+}
+
+static int close_attempt(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_CLOSE);
+	bool is_last = c->to == JOB_DONE;
+
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->attempt);
+	sql_int(stmt, 3, c->at.wall.ms);
+	sql_text(stmt, 4, job_outcome_name(c->outcome));
+	sql_int(stmt, 5, c->is_orderly);
+	/* The last one's error is the job's. */
+	sql_text(stmt, 6, is_last ? NULL : c->error_json);
+	sql_int(stmt, 7, is_last);
+	return sql_run(stmt);
+}
+
+static int insert_stop(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_STOP_INSERT);
+
+	sql_int(stmt, 1, c->id);
+	sql_text(stmt, 2, rows_stop_word(c->why));
+	sql_int(stmt, 3, c->by_uid);
+	sql_text(stmt, 4, c->message);
+	return sql_run(stmt);
+}
+
+static int delete_stop(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_STOP_DELETE);
+
+	sql_int(stmt, 1, c->id);
+	return sql_run(stmt);
+}
+
+static int insert_ending(struct store *s, const struct store_change *c)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_INSERT);
+
+	if (!c->result_json && !c->error_json)
+		return SQLITE_OK;
+	sql_int(stmt, 1, c->id);
+	sql_text(stmt, 2, c->result_json);
+	sql_text(stmt, 3, c->error_json);
+	return sql_run(stmt);
+}
+
+static int expire_key(struct store *s, const struct store_change *c, const struct before *before)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_EXPIRE);
+
+	if (!before->has_key)
+		return SQLITE_OK;
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->at.wall.ms + KEY_KEPT_MS);
+	sql_int(stmt, 3, before->uid);
+	return sql_run(stmt);
+}
+
+/* ---- changes ---- */
+
+static int leave_state(struct store *s, const struct store_change *c)
+{
+	int rc = SQLITE_OK;
+
+	s->tally.by_state[c->from]--;
+	if (c->from == JOB_STOPPING)
+		rc = delete_stop(s, c);
+	if (rc == SQLITE_OK && c->from != JOB_WAITING && c->to != JOB_STOPPING)
+		rc = close_attempt(s, c);
+	return rc;
+}
+
+static int enter_state(struct store *s, const struct store_change *c, const struct before *before)
+{
+	int rc = SQLITE_OK;
+
+	s->tally.by_state[c->to]++;
+	switch (c->to) {
+	case JOB_RUNNING:
+		return open_attempt(s, c);
+	case JOB_STOPPING:
+		return insert_stop(s, c);
+	case JOB_DONE:
+		s->tally.by_outcome[c->outcome]++;
+		rc = insert_ending(s, c);
+		return rc != SQLITE_OK ? rc : expire_key(s, c, before);
+	case JOB_WAITING:
+	case N_JOB_STATES:
+		break;
+	}
+	return rc;
+}
+
+static bool is_sound(const struct store_change *c)
+{
+	switch (c->to) {
+	case JOB_RUNNING:
+		return c->from == JOB_WAITING;
+	case JOB_STOPPING:
+		return c->from == JOB_RUNNING && rows_stop_word(c->why);
+	case JOB_DONE:
+		return c->from != JOB_DONE && c->outcome != JOB_UNENDED;
+	case JOB_WAITING:
+		return (c->from == JOB_RUNNING || c->from == JOB_STOPPING) &&
+		       c->outcome != JOB_UNENDED;
+	case N_JOB_STATES:
+		break;
+	}
+	return false;
+}
+
+int change_run(struct store *s, struct store_change *c)
+{
+	struct before before = { 0 };
+	int64_t seq;
+	int rc;
+
+	assert(is_sound(c));
+	store_change_fini(c);
+	c->damaged = false;
+	c->op.result = 0;
+	rc = pass_fence(s, c, &before);
+	if (rc != SQLITE_OK || c->op.result != 0)
+		return rc;
+	seq = s->tally.next_seq++;
+	rc = update_job(s, c, seq);
+	if (rc == SQLITE_OK)
+		rc = insert_event(s, c, seq, before.last_seq);
+	if (rc == SQLITE_OK)
+		rc = leave_state(s, c);
+	if (rc == SQLITE_OK)
+		rc = enter_state(s, c, &before);
+	return rc;
+}
+
+int change_note(struct store *s, struct store_note *note)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_NOTE);
+	int rc;
+
+	sql_int(stmt, 1, note->id);
+	sql_int(stmt, 2, note->attempt);
+	sql_text(stmt, 3, note->executor);
+	sql_text(stmt, 4, note->handle);
+	sql_text(stmt, 5, note->saved_json);
+	rc = sql_run(stmt);
+	note->op.result = rc == SQLITE_OK && sqlite3_changes(s->db) == 0 ? -ESTALE : 0;
+	return rc;
+}
+
+int change_queue(struct store *s, struct store_queue *q)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_QUEUE_SET);
+
+	sql_text(stmt, 1, q->name);
+	sql_int(stmt, 2, q->limit);
+	sql_int(stmt, 3, q->is_paused);
+	q->op.result = 0;
+	return sql_run(stmt);
+}

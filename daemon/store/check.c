@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "daemon/store/db.h"
+#include "daemon/store/guard.h"
+#include "daemon/store/rows.h"
+#include "daemon/store/store_int.h"
+#include "proto/xalloc.h"
+
+/*
+ * awaitd --check: all that can be known about a database without changing
+ * it.  SQLite's own checks see about half of random damage (it has no page
+ * checksums), so what must hold between our rows is asked as well.
+ */
+
+struct check {
+	sqlite3 *db;
+	void (*out)(const char *line);
+	unsigned n_findings;
+};
+
+/* Each gives the number of rows that break it. */
+static const struct {
+	const char *finding, *sql;
+} invariants[] = {
+	{ "jobs without their document",
+	  "SELECT count(*) FROM job WHERE NOT EXISTS (SELECT 1 FROM doc WHERE doc.job = id)" },
+	{ "jobs that run without an open attempt",
+	  "SELECT count(*) FROM job WHERE state IN ('running', 'stopping') AND NOT EXISTS"
+	  " (SELECT 1 FROM attempt AS a WHERE a.job = id AND a.attempt = job.attempt"
+	  "  AND a.ended IS NULL)" },
+	{ "open attempts of jobs that do not run",
+	  "SELECT count(*) FROM attempt AS a WHERE ended IS NULL AND NOT EXISTS"
+	  " (SELECT 1 FROM job WHERE id = a.job AND job.attempt = a.attempt"
+	  "  AND state IN ('running', 'stopping'))" },
+	{ "stopping jobs without a reason, or reasons of jobs that are not stopping",
+	  "SELECT count(*) FROM job WHERE (state = 'stopping') <> EXISTS"
+	  " (SELECT 1 FROM stop WHERE stop.job = id)" },
+	{ "jobs whose last event does not tell their state",
+	  "SELECT count(*) FROM job LEFT JOIN event ON event.seq = last_seq"
+	  " WHERE last_seq IS NOT NULL AND (event.job, event.state, event.outcome)"
+	  "  IS NOT (id, job.state, job.outcome)" },
+	{ "jobs in the wrong order of submission",
+	  "SELECT count(*) FROM (SELECT submit_seq - lag(submit_seq) OVER (ORDER BY id) AS step"
+	  " FROM job) WHERE step <= 0" },
+	{ "events of jobs that do not exist",
+	  "SELECT count(*) FROM event WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = event.job)" },
+	{ "counts that differ from what is there",
+	  "SELECT count(*) FROM count WHERE value <>"
+	  " (SELECT count(*) FROM job WHERE state = what OR outcome = what)" },
+	{ "ids or numbers that would be dealt again",
+	  "SELECT (SELECT value FROM meta WHERE key = 'next_id') <="
+	  "  (SELECT coalesce(max(id), 0) FROM job)"
+	  " OR (SELECT value FROM meta WHERE key = 'next_seq') <="
+	  "  (SELECT max(coalesce((SELECT max(seq) FROM event), 0),"
+	  "   coalesce((SELECT max(submit_seq) FROM job), 0)))" },
+	{ "submission keys that never expire",
+	  "SELECT count(*) FROM submit_key WHERE expires IS NULL AND NOT EXISTS"
+	  " (SELECT 1 FROM job WHERE id = submit_key.job AND outcome IS NULL)" },
+	{ "instants of an unknown boot",
+	  "SELECT (SELECT count(*) FROM job WHERE boot NOT IN (SELECT n FROM boot))"
+	  " + (SELECT count(*) FROM attempt WHERE boot NOT IN (SELECT n FROM boot))" },
+};
+
+static void found(struct check *c, const char *line)
+{
+	c->n_findings++;
+	c->out(line);
+}
+
+static int check_integrity(struct check *c)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(c->db, "PRAGMA integrity_check", -1, &stmt, NULL);
+
+	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *line = sql_col_word(stmt, 0);
+
+		if (line && strcmp(line, "ok") != 0)
+			found(c, line);
+	}
+	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+static int check_foreign_keys(struct check *c)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(c->db, "PRAGMA foreign_key_check", -1, &stmt, NULL);
+
+	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *table = sql_col_word(stmt, 0);
+		cleanup_free char *line = xasprintf("a row of table %s belongs to no job",
+						    table ? table : "?");
+
+		found(c, line);
+	}
+	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+static int check_invariants(struct check *c)
+{
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < sizeof(invariants) / sizeof(invariants[0]) && rc == SQLITE_OK; i++) {
+		int64_t n = 0;
+
+		rc = db_int(c->db, invariants[i].sql, &n);
+		if (rc == SQLITE_OK && n != 0) {
+			cleanup_free char *line =
+				xasprintf("%s: %lld", invariants[i].finding, (long long)n);
+
+			found(c, line);
+		}
+	}
+	return rc;
+}
+
+static int check_hashes(struct check *c)
+{
+	static const char sql[] = "SELECT kind, uid, gid, submitted, hash, spec, id"
+				  " FROM job JOIN doc ON doc.job = id";
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL);
+
+	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *spec = sql_col_word(stmt, 5);
+		size_t len = (size_t)sqlite3_column_bytes(stmt, 5);
+
+		if (rows_is_damaged(stmt, 0, spec, len)) {
+			cleanup_free char *line =
+				xasprintf("job %lld is damaged: it does not match its checksum",
+					  (long long)sqlite3_column_int64(stmt, 6));
+
+			found(c, line);
+		}
+	}
+	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+static int check_all(struct check *c, int64_t version)
+{
+	int rc = check_integrity(c);
+
+	if (rc == SQLITE_OK)
+		rc = check_foreign_keys(c);
+	if (rc != SQLITE_OK)
+		return rc;
+	if (version < schema_current.version) {
+		c->out("an older version of the database: only SQLite's own checks were made");
+		return SQLITE_OK;
+	}
+	rc = check_invariants(c);
+	return rc == SQLITE_OK ? check_hashes(c) : rc;
+}
+
+static int check_db(const char *path, void (*out)(const char *line), struct aw_err *err)
+{
+	struct check c = { .out = out };
+	int64_t version = 0;
+	int r = connect_to_check(path, &c.db, &version, err);
+	int rc;
+
+	if (r == 0) {
+		rc = check_all(&c, version);
+		if (rc != SQLITE_OK)
+			r = connect_fail(c.db, path, rc, err);
+		else if (c.n_findings > 0)
+			r = connect_fail(NULL, path, SQLITE_CORRUPT, err);
+	}
+	db_close(c.db);
+	return r;
+}
+
+int store_check(const char *state_dir, void (*out)(const char *line), struct aw_err *err)
+{
+	cleanup_free char *dir = NULL;
+	cleanup_free char *path = NULL;
+	bool exists = false;
+	int lock_fd = -1;
+	int r = guard_dir(state_dir, false, true, &dir, &lock_fd, err);
+
+	if (r != 0)
+		return r;
+	db_init_library(NULL);
+	path = xasprintf("%s/%s", dir, STORE_FILE);
+	r = guard_file(dir, path, false, &exists, err);
+	if (r == 0 && !exists) {
+		aw_fail(err, AW_NOT_FOUND, "there is no database in %s", dir);
+		r = 1;
+	}
+	if (r == 0)
+		r = check_db(path, out, err);
+	close(lock_fd);
+	return r;
+}

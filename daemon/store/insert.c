@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/store_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/store/rows.h"
+#include "proto/xalloc.h"
+
+/* ---- keys ---- */
+
+static int find_key(struct store *s, const struct store_insert *in, struct store_new_job *job,
+		    uint64_t spec_hash, bool *ret_conflict)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_FIND);
+	int rc;
+
+	sql_int(stmt, 1, job->uid);
+	sql_text(stmt, 2, job->key);
+	sql_int(stmt, 3, in->at.wall.ms);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	job->existing = true;
+	job->id = sqlite3_column_int64(stmt, 0);
+	*ret_conflict = sqlite3_column_int64(stmt, 1) != (int64_t)spec_hash;
+	return sql_end(stmt);
+}
+
+/* Keys of one request, to find those that come twice: an open hash table of indexes + 1. */
+struct key_set {
+	size_t *slots; /* owns */
+	size_t mask;
+};
+
+static void key_set_init(struct key_set *set, size_t n)
+{
+	size_t size = 8;
+
+	while (size < 2 * n)
+		size *= 2;
+	set->slots = xcalloc(size, sizeof(*set->slots));
+	set->mask = size - 1;
+}
+
+static bool is_same_key(const struct store_new_job *a, const struct store_new_job *b)
+{
+	return a->uid == b->uid && strcmp(a->key, b->key) == 0;
+}
+
+/* The first job of the request with the key of job @i: itself if it is the first. */
+static size_t key_set_add(struct key_set *set, const struct store_new_job *jobs, size_t i)
+{
+	size_t at = (size_t)rows_spec_hash(jobs[i].key, strlen(jobs[i].key)) & set->mask;
+
+	while (set->slots[at] != 0) {
+		if (is_same_key(&jobs[set->slots[at] - 1], &jobs[i]))
+			return set->slots[at] - 1;
+		at = (at + 1) & set->mask;
+	}
+	set->slots[at] = i + 1;
+	return i;
+}
+
+/* What the checks of a request found out, by job. */
+struct plan {
+	uint64_t spec_hash;
+	size_t first; /* the job of the request that has this key first; itself when it has none */
+};
+
+static int check_key(struct store *s, struct store_insert *in, struct plan *plan, size_t i,
+		     struct key_set *seen)
+{
+	struct store_new_job *job = &in->jobs[i];
+	bool is_conflict = false;
+	int rc = SQLITE_OK;
+
+	plan[i].first = key_set_add(seen, in->jobs, i);
+	if (plan[i].first == i) {
+		rc = find_key(s, in, job, plan[i].spec_hash, &is_conflict);
+	} else {
+		job->existing = true;
+		is_conflict = plan[i].spec_hash != plan[plan[i].first].spec_hash;
+	}
+	if (is_conflict) {
+		in->op.result = -EEXIST;
+		in->conflict = i;
+	}
+	return rc;
+}
+
+/* All keys before the first row, so that a conflict leaves nothing behind. */
+static int check_keys(struct store *s, struct store_insert *in, struct plan *plan)
+{
+	struct key_set seen = { 0 };
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < in->n && rc == SQLITE_OK && in->op.result == 0; i++) {
+		struct store_new_job *job = &in->jobs[i];
+
+		job->id = 0;
+		job->existing = false;
+		plan[i].spec_hash = rows_spec_hash(job->spec, job->spec_len);
+		plan[i].first = i;
+		if (!job->key)
+			continue;
+		if (!seen.slots)
+			key_set_init(&seen, in->n);
+		rc = check_key(s, in, plan, i, &seen);
+	}
+	free(seen.slots);
+	return rc;
+}
+
+/* ---- rows ---- */
+
+static int insert_job(struct store *s, const struct store_new_job *job, struct wall submitted,
+		      uint64_t spec_hash)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_INSERT);
+	struct rows_immutable immutable = {
+		.kind = job->kind,
+		.uid = job->uid,
+		.gid = job->gid,
+		.submitted = submitted,
+		.spec_hash = spec_hash,
+	};
+
+	sql_int(stmt, 1, job->id);
+	sql_text(stmt, 2, job_kind_name(job->kind));
+	sql_text(stmt, 3, job->queue);
+	sql_text(stmt, 4, job->name);
+	sql_text(stmt, 5, job->tags);
+	sql_int(stmt, 6, job->priority);
+	sql_int(stmt, 7, job->uid);
+	sql_int(stmt, 8, job->gid);
+	sql_int(stmt, 9, submitted.ms);
+	sql_int(stmt, 10, s->tally.next_seq++);
+	sql_instant(stmt, 11, job->due, s->boot_n);
+	sql_int(stmt, 14, job->key != NULL);
+	sql_int(stmt, 15, rows_hash(&immutable));
+	return sql_run(stmt);
+}
+
+static int insert_doc(struct store *s, const struct store_new_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_DOC_INSERT);
+
+	sql_int(stmt, 1, job->id);
+	sqlite3_bind_text64(stmt, 2, job->spec, job->spec_len, SQLITE_STATIC, SQLITE_UTF8);
+	sql_text(stmt, 3, job->key);
+	return sql_run(stmt);
+}
+
+static int insert_key(struct store *s, const struct store_new_job *job, uint64_t spec_hash)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_INSERT);
+
+	sql_int(stmt, 1, job->uid);
+	sql_text(stmt, 2, job->key);
+	sql_int(stmt, 3, job->id);
+	sql_int(stmt, 4, (int64_t)spec_hash);
+	return sql_run(stmt);
+}
+
+static int insert_one(struct store *s, struct store_insert *in, const struct plan *plan, size_t i)
+{
+	struct store_new_job *job = &in->jobs[i];
+	int rc;
+
+	if (job->existing) {
+		if (plan[i].first != i)
+			job->id = in->jobs[plan[i].first].id;
+		return SQLITE_OK;
+	}
+	job->id = s->tally.next_id++;
+	s->tally.by_state[JOB_WAITING]++;
+	rc = insert_job(s, job, in->at.wall, plan[i].spec_hash);
+	if (rc == SQLITE_OK)
+		rc = insert_doc(s, job);
+	if (rc == SQLITE_OK && job->key)
+		rc = insert_key(s, job, plan[i].spec_hash);
+	return rc;
+}
+
+int insert_run(struct store *s, struct store_insert *in)
+{
+	struct plan one, *plan = in->n > 1 ? xcalloc(in->n, sizeof(*plan)) : &one;
+	int rc;
+
+	in->op.result = 0;
+	rc = check_keys(s, in, plan);
+	for (size_t i = 0; i < in->n && rc == SQLITE_OK && in->op.result == 0; i++)
+		rc = insert_one(s, in, plan, i);
+	if (plan != &one)
+		free(plan);
+	return rc;
+}

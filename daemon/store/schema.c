@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/schema.h"
+
+#include <stdio.h>
+
+#include "daemon/store/db.h"
+
+/*
+ * Version 1.
+ *
+ * Times are milliseconds of CLOCK_REALTIME; xxx_boot is nanoseconds of
+ * CLOCK_BOOTTIME in the boot that column boot names (R5.1, R5.6).
+ *
+ * - job is narrow, because start-up and lists scan it.  What is long or rare
+ *   lies beside it.  The checks are chains of OR: IN with more than two words
+ *   builds a table at each insert.
+ * - job_live has an entry per unfinished job.  It asks for the outcome and not
+ *   for the state, so that starting or stopping a job leaves it alone.
+ * - One counter numbers submissions and events: a submission's number stands
+ *   in job.submit_seq, all other changes of state are rows of event.  Ids and
+ *   submit_seqs rise together.  A job's events are a list from job.last_seq
+ *   through event.prev, so that they can be found without an index.
+ * - meta has the next id and the next number, so that neither is used again.
+ * - submit_key outlives its job (R2.6); expires is NULL until the job has ended.
+ */
+static const char version_1[] =
+	"CREATE TABLE meta ("
+	"  key TEXT PRIMARY KEY,"
+	"  value INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO meta VALUES ('next_id', 1), ('next_seq', 1), ('clean', 1);"
+
+	"CREATE TABLE count ("
+	"  what TEXT PRIMARY KEY,"
+	"  value INTEGER NOT NULL"
+	") STRICT, WITHOUT ROWID;"
+	"INSERT INTO count VALUES"
+	"  ('waiting', 0), ('running', 0), ('stopping', 0), ('done', 0),"
+	"  ('succeeded', 0), ('failed', 0), ('timed_out', 0),"
+	"  ('cancelled', 0), ('skipped', 0), ('lost', 0);"
+
+	"CREATE TABLE boot ("
+	"  n INTEGER PRIMARY KEY,"
+	"  boot_id TEXT NOT NULL UNIQUE"
+	") STRICT;"
+
+	"CREATE TABLE queue ("
+	"  name TEXT PRIMARY KEY,"
+	"  max INTEGER NOT NULL,"
+	"  paused INTEGER NOT NULL CHECK (paused = 0 OR paused = 1)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE job ("
+	"  id INTEGER PRIMARY KEY,"
+	"  kind TEXT NOT NULL CHECK ("
+	"    kind = 'worker' OR kind = 'fetch' OR kind = 'timer'"
+	"    OR kind = 'gather' OR kind = 'sequence' OR kind = 'race'),"
+	"  state TEXT NOT NULL CHECK ("
+	"    state = 'waiting' OR state = 'running' OR state = 'done' OR state = 'stopping'),"
+	"  outcome TEXT CHECK ("
+	"    outcome IS NULL OR outcome = 'succeeded' OR outcome = 'failed'"
+	"    OR outcome = 'cancelled' OR outcome = 'timed_out'"
+	"    OR outcome = 'skipped' OR outcome = 'lost'),"
+	"  queue TEXT,"
+	"  name TEXT,"
+	"  tags TEXT,"
+	"  priority INTEGER NOT NULL,"
+	"  uid INTEGER NOT NULL,"
+	"  gid INTEGER NOT NULL,"
+	"  submitted INTEGER NOT NULL,"
+	"  submit_seq INTEGER NOT NULL,"
+	"  last_seq INTEGER,"
+	"  due INTEGER,"
+	"  due_boot INTEGER,"
+	"  boot INTEGER,"
+	"  attempt INTEGER NOT NULL,"
+	"  started INTEGER,"
+	"  ended INTEGER,"
+	"  has_key INTEGER NOT NULL,"
+	"  hash INTEGER NOT NULL,"
+	"  CHECK ((state = 'done') = (outcome IS NOT NULL)),"
+	"  CHECK ((state = 'done') = (ended IS NOT NULL))"
+	") STRICT;"
+	"CREATE INDEX job_live ON job(id) WHERE outcome IS NULL;"
+
+	"CREATE TABLE doc ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  spec TEXT NOT NULL,"
+	"  key TEXT"
+	") STRICT;"
+
+	"CREATE TABLE stop ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  why TEXT NOT NULL CHECK (why = 'cancel' OR why = 'timeout'),"
+	"  by_uid INTEGER NOT NULL,"
+	"  message TEXT"
+	") STRICT;"
+
+	"CREATE TABLE ending ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  result TEXT,"
+	"  error TEXT"
+	") STRICT;"
+
+	"CREATE TABLE attempt ("
+	"  job INTEGER NOT NULL REFERENCES job(id),"
+	"  attempt INTEGER NOT NULL CHECK (attempt > 0),"
+	"  started INTEGER NOT NULL,"
+	"  started_boot INTEGER,"
+	"  boot INTEGER,"
+	"  ended INTEGER,"
+	"  outcome TEXT,"
+	"  orderly INTEGER,"
+	"  executor TEXT,"
+	"  handle TEXT,"
+	"  saved TEXT,"
+	"  error TEXT,"
+	"  PRIMARY KEY (job, attempt),"
+	"  CHECK ((outcome IS NULL) = (ended IS NULL))"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE event ("
+	"  seq INTEGER PRIMARY KEY,"
+	"  time INTEGER NOT NULL,"
+	"  job INTEGER NOT NULL,"
+	"  attempt INTEGER NOT NULL,"
+	"  state TEXT NOT NULL,"
+	"  outcome TEXT,"
+	"  prev INTEGER"
+	") STRICT;"
+
+	"CREATE TABLE submit_key ("
+	"  uid INTEGER NOT NULL,"
+	"  key TEXT NOT NULL,"
+	"  job INTEGER NOT NULL,"
+	"  hash INTEGER NOT NULL,"
+	"  expires INTEGER,"
+	"  PRIMARY KEY (uid, key)"
+	") STRICT, WITHOUT ROWID;";
+
+static const char *const steps[] = { version_1 };
+
+const struct schema schema_current = {
+	.version = sizeof(steps) / sizeof(steps[0]),
+	.steps = steps,
+};
+
+int schema_migrate(sqlite3 *db, const struct schema *schema, int64_t from)
+{
+	char pragma[64];
+	int rc = db_exec(db, "BEGIN IMMEDIATE");
+
+	for (int64_t v = from; v < schema->version && rc == SQLITE_OK; v++)
+		rc = db_exec(db, schema->steps[v]);
+	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", schema->version);
+	if (rc == SQLITE_OK)
+		rc = db_exec(db, pragma);
+	if (rc == SQLITE_OK)
+		rc = db_exec(db, "COMMIT");
+	if (rc != SQLITE_OK)
+		db_rollback(db);
+	return rc;
+}

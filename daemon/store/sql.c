@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/sql.h"
+
+#include <string.h>
+
+#include "daemon/store/rows.h"
+#include "proto/xalloc.h"
+
+static const char *const texts[N_SQL] = {
+	[SQL_BEGIN] = "BEGIN IMMEDIATE",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_PROBE] = "UPDATE meta SET value = value WHERE key = 'next_seq'",
+	[SQL_META_SET] = "UPDATE meta SET value = ?2 WHERE key = ?1",
+	[SQL_COUNT_SET] = "UPDATE count SET value = ?2 WHERE what = ?1",
+	[SQL_BOOT_INSERT] = "INSERT INTO boot (n, boot_id) VALUES (?1, ?2)",
+
+	[SQL_JOB_INSERT] =
+		"INSERT INTO job (id, kind, state, queue, name, tags, priority, uid, gid,"
+		" submitted, submit_seq, due, due_boot, boot, attempt, has_key, hash)"
+		" VALUES (?1, ?2, 'waiting', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0,"
+		" ?14, ?15)",
+	[SQL_DOC_INSERT] = "INSERT INTO doc (job, spec, key) VALUES (?1, ?2, ?3)",
+	[SQL_KEY_FIND] = "SELECT job, hash FROM submit_key"
+			 " WHERE uid = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)",
+	[SQL_KEY_INSERT] = "INSERT OR REPLACE INTO submit_key (uid, key, job, hash)"
+			   " VALUES (?1, ?2, ?3, ?4)",
+
+	[SQL_JOB_FENCE] = "SELECT kind, uid, gid, submitted, hash, has_key, last_seq FROM job"
+			  " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_JOB_START] = "UPDATE job SET state = 'running', attempt = attempt + 1, started = ?4,"
+			  " last_seq = ?5 WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_JOB_STOP] = "UPDATE job SET state = 'stopping', last_seq = ?4"
+			 " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_JOB_END] = "UPDATE job SET state = 'done', outcome = ?4, ended = ?5, last_seq = ?6"
+			" WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_JOB_AGAIN] = "UPDATE job SET state = 'waiting', due = ?4, due_boot = ?5, boot = ?6,"
+			  " last_seq = ?7 WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_EVENT_INSERT] = "INSERT INTO event (seq, time, job, attempt, state, outcome, prev)"
+			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, attempt, started, started_boot, boot)"
+			       " VALUES (?1, ?2, ?3, ?4, ?5)",
+	/* What was saved may help the next attempt; after the last one it is of no use. */
+	[SQL_ATTEMPT_CLOSE] = "UPDATE attempt SET ended = ?3, outcome = ?4, orderly = ?5,"
+			      " error = ?6, saved = iif(?7, NULL, saved)"
+			      " WHERE job = ?1 AND attempt = ?2 AND ended IS NULL",
+	[SQL_ATTEMPT_NOTE] = "UPDATE attempt SET executor = coalesce(?3, executor),"
+			     " handle = coalesce(?4, handle), saved = coalesce(?5, saved)"
+			     " WHERE job = ?1 AND attempt = ?2 AND ended IS NULL",
+	[SQL_STOP_INSERT] = "INSERT OR REPLACE INTO stop (job, why, by_uid, message)"
+			    " VALUES (?1, ?2, ?3, ?4)",
+	[SQL_STOP_DELETE] = "DELETE FROM stop WHERE job = ?1",
+	[SQL_ENDING_INSERT] = "INSERT INTO ending (job, result, error) VALUES (?1, ?2, ?3)",
+	[SQL_KEY_EXPIRE] = "UPDATE submit_key SET expires = ?2 WHERE job = ?1 AND uid = ?3"
+			   " AND key = (SELECT key FROM doc WHERE job = ?1)",
+	[SQL_QUEUE_SET] = "INSERT INTO queue (name, max, paused) VALUES (?1, ?2, ?3)"
+			  " ON CONFLICT (name) DO UPDATE SET max = ?2, paused = ?3",
+
+	[SQL_JOB_STATE] = "SELECT state, outcome, last_seq FROM job WHERE id = ?1",
+	[SQL_EVENT_PREV] = "SELECT prev, job FROM event WHERE seq = ?1",
+	[SQL_EVENT_DELETE] = "DELETE FROM event WHERE seq = ?1",
+	[SQL_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE job = ?1",
+	[SQL_ENDING_DELETE] = "DELETE FROM ending WHERE job = ?1",
+	[SQL_DOC_DELETE] = "DELETE FROM doc WHERE job = ?1",
+	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
+
+	[SQL_JOB_GET] = "SELECT " ROWS_JOB_COLUMNS " FROM job WHERE id = ?1",
+	[SQL_DOC_GET] = "SELECT spec FROM doc WHERE job = ?1",
+	[SQL_ENDING_GET] = "SELECT result, error FROM ending WHERE job = ?1",
+	[SQL_SCAN] = "SELECT " ROWS_JOB_COLUMNS " FROM job WHERE id > ?1 ORDER BY id",
+	[SQL_SCAN_DESC] = "SELECT " ROWS_JOB_COLUMNS " FROM job WHERE id < ?1 ORDER BY id DESC",
+	[SQL_SCAN_LIVE] = "SELECT " ROWS_JOB_COLUMNS " FROM job INDEXED BY job_live"
+			  " WHERE outcome IS NULL AND id > ?1 ORDER BY id",
+	[SQL_SCAN_LIVE_DESC] = "SELECT " ROWS_JOB_COLUMNS " FROM job INDEXED BY job_live"
+			       " WHERE outcome IS NULL AND id < ?1 ORDER BY id DESC",
+	[SQL_LOAD] = "SELECT kind, uid, gid, submitted, hash, a.started, a.started_boot, a.boot,"
+		     " executor, handle, saved, why, by_uid, message"
+		     " FROM job LEFT JOIN attempt AS a ON a.job = id AND a.attempt = job.attempt"
+		     "  AND state <> 'waiting'"
+		     " LEFT JOIN stop ON stop.job = id WHERE id = ?1",
+	[SQL_LOSSES] = "SELECT outcome, ended - started, orderly FROM attempt"
+		       " WHERE job = ?1 AND ended IS NOT NULL ORDER BY attempt DESC",
+	[SQL_EACH_LIVE] = "SELECT " ROWS_LIVE_COLUMNS " FROM job INDEXED BY job_live"
+			  " WHERE outcome IS NULL ORDER BY id",
+	[SQL_EACH_QUEUE] = "SELECT name, max, paused FROM queue ORDER BY name",
+};
+
+int sql_prepare_all(sqlite3 *db, sqlite3_stmt *stmts[N_SQL])
+{
+	for (int i = 0; i < N_SQL; i++) {
+		int rc = sqlite3_prepare_v3(db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &stmts[i],
+					    NULL);
+
+		if (rc != SQLITE_OK)
+			return rc;
+	}
+	return SQLITE_OK;
+}
+
+void sql_finalize_all(sqlite3_stmt *stmts[N_SQL])
+{
+	for (int i = 0; i < N_SQL; i++) {
+		sqlite3_finalize(stmts[i]);
+		stmts[i] = NULL;
+	}
+}
+
+void sql_instant(sqlite3_stmt *stmt, int at, struct instant t, int64_t boot_n)
+{
+	bool has_boot = t.boot.ns != 0 && boot_n != 0;
+
+	if (t.wall.ms != 0)
+		sqlite3_bind_int64(stmt, at, t.wall.ms);
+	else
+		sqlite3_bind_null(stmt, at);
+	if (has_boot && t.wall.ms != 0) {
+		sqlite3_bind_int64(stmt, at + 1, t.boot.ns);
+		sqlite3_bind_int64(stmt, at + 2, boot_n);
+	} else {
+		sqlite3_bind_null(stmt, at + 1);
+		sqlite3_bind_null(stmt, at + 2);
+	}
+}
+
+char *sql_col_text(sqlite3_stmt *stmt, int col, size_t *ret_len)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, col);
+	size_t len;
+	char *copy;
+
+	if (!text)
+		return NULL;
+	len = (size_t)sqlite3_column_bytes(stmt, col);
+	copy = xmalloc(len + 1);
+	memcpy(copy, text, len + 1); /* SQLite ends text with a NUL */
+	if (ret_len)
+		*ret_len = len;
+	return copy;
+}
+
+struct instant sql_col_instant(sqlite3_stmt *stmt, int col, int64_t boot_n)
+{
+	struct instant t = { 0 };
+
+	t.wall.ms = sqlite3_column_int64(stmt, col);
+	if (boot_n != 0 && sqlite3_column_int64(stmt, col + 2) == boot_n)
+		t.boot.ns = sqlite3_column_int64(stmt, col + 1);
+	return t;
+}

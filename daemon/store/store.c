@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/base/list.h"
+#include "daemon/store/db.h"
+#include "daemon/store/guard.h"
+#include "daemon/store/store_int.h"
+#include "proto/xalloc.h"
+
+/* As much of the WAL as is used between two checkpoints, and a batch beyond. */
+#define WAL_LAID_OUT_BYTES (INT64_C(1200) * (4096 + 24) + 32)
+
+/* ---- lists of requests ---- */
+
+void op_list_add(struct op_list *list, struct store_op *op)
+{
+	op->task.next = NULL;
+	if (list->first)
+		list->last->task.next = &op->task;
+	else
+		list->first = op;
+	list->last = op;
+}
+
+void op_list_append(struct op_list *list, struct op_list *more)
+{
+	if (!more->first)
+		return;
+	if (list->first)
+		list->last->task.next = &more->first->task;
+	else
+		list->first = more->first;
+	list->last = more->last;
+	more->first = NULL;
+}
+
+struct store_op *op_list_pop(struct op_list *list)
+{
+	struct store_op *op = list->first;
+
+	if (op)
+		list->first = op->task.next ?
+				      container_of(op->task.next, struct store_op, task) :
+				      NULL;
+	return op;
+}
+
+/* ---- log ---- */
+
+void store_log(const struct store *s, int priority, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	if (!s->options.log)
+		return;
+	va_start(ap, fmt);
+	if (vsnprintf(line, sizeof(line), fmt, ap) >= 0)
+		s->options.log(priority, line);
+	va_end(ap);
+}
+
+/* ---- submitting ---- */
+
+/* Once per turn of the loop: hand over what was submitted in it. */
+static void on_flush(struct loop_task *task)
+{
+	struct store *s = container_of(task, struct store, flush_task);
+	const uint64_t one = 1;
+	bool wake;
+
+	pthread_mutex_lock(&s->lock);
+	op_list_append(&s->inbox, &s->outbox);
+	wake = s->is_asleep;
+	s->is_asleep = false;
+	pthread_mutex_unlock(&s->lock);
+	if (wake) {
+		ssize_t n = write(s->wake_fd, &one, sizeof(one));
+
+		assert(n == (ssize_t)sizeof(one)); /* it never counts beyond 1 */
+	}
+}
+
+/* A request has come back. */
+static void on_answered(struct loop_task *task)
+{
+	struct store_op *op = container_of(task, struct store_op, task);
+	struct store *s = op->store;
+
+	s->n_unanswered--;
+	op->done(op); /* may free it */
+}
+
+void store_submit(struct store *s, struct store_op *op)
+{
+	op->store = s;
+	op->task.fn = on_answered;
+	op->result = 0;
+	s->n_unanswered++;
+	op_list_add(&s->outbox, op);
+	loop_defer(&s->flush_task);
+}
+
+/* The thread has given up: it answers nothing more. */
+static void on_fatal(struct loop_task *task)
+{
+	struct store *s = container_of(task, struct store, fatal_task);
+
+	s->is_fatal_told = true;
+	s->options.on_fatal(s->fatal_status, s->fatal_message);
+}
+
+/* ---- figures ---- */
+
+void store_stats(struct store *s, struct store_stats *ret)
+{
+	cleanup_free char *wal = xasprintf("%s-wal", s->path);
+	struct stat st;
+
+	pthread_mutex_lock(&s->lock);
+	*ret = s->figures;
+	pthread_mutex_unlock(&s->lock);
+	ret->n_queued = s->n_unanswered;
+	ret->db_bytes = stat(s->path, &st) == 0 ? st.st_size : 0;
+	ret->wal_bytes = stat(wal, &st) == 0 ? st.st_size : 0;
+}
+
+/* ---- opening ---- */
+
+static int load_boot(struct store *s)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc;
+
+	if (!*now_boot_id())
+		return SQLITE_OK; /* then wall clocks decide */
+	rc = sqlite3_prepare_v2(s->db, "SELECT n FROM boot WHERE boot_id = ?1", -1, &stmt, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	sql_text(stmt, 1, now_boot_id());
+	if (sqlite3_step(stmt) == SQLITE_ROW) {
+		s->boot_n = sqlite3_column_int64(stmt, 0);
+		s->is_boot_known = true;
+	}
+	rc = sqlite3_finalize(stmt);
+	if (rc == SQLITE_OK && !s->is_boot_known)
+		rc = db_int(s->db, "SELECT coalesce(max(n), 0) + 1 FROM boot", &s->boot_n);
+	return rc;
+}
+
+static int load_counts(struct store *s)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(s->db, "SELECT what, value FROM count", -1, &stmt, NULL);
+
+	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *what = sql_col_word(stmt, 0);
+		int64_t value = sqlite3_column_int64(stmt, 1);
+		int state = job_state_parse(what), outcome = job_outcome_parse(what);
+
+		if (state >= 0)
+			s->tally.by_state[state] = value;
+		else if (outcome >= 0)
+			s->tally.by_outcome[outcome] = value;
+	}
+	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+/* Numbers are never dealt twice; a counter behind the rows is damage. */
+static int load_tally(struct store *s)
+{
+	struct tally *t = &s->tally;
+	int64_t max_id = 0, max_seq = 0, max_submit_seq = 0;
+	int rc = db_int(s->db, "SELECT value FROM meta WHERE key = 'next_id'", &t->next_id);
+
+	if (rc == SQLITE_OK)
+		rc = db_int(s->db, "SELECT value FROM meta WHERE key = 'next_seq'", &t->next_seq);
+	if (rc == SQLITE_OK)
+		rc = db_int(s->db, "SELECT coalesce(max(id), 0) FROM job", &max_id);
+	if (rc == SQLITE_OK)
+		rc = db_int(s->db, "SELECT coalesce(max(seq), 0) FROM event", &max_seq);
+	if (rc == SQLITE_OK && max_id > 0)
+		rc = db_int(s->db, "SELECT submit_seq FROM job ORDER BY id DESC LIMIT 1",
+			    &max_submit_seq);
+	if (rc == SQLITE_OK &&
+	    (t->next_id <= max_id || t->next_seq <= max_seq || t->next_seq <= max_submit_seq))
+		rc = SQLITE_CORRUPT;
+	if (rc == SQLITE_OK)
+		rc = load_counts(s);
+	s->committed = *t;
+	return rc;
+}
+
+/*
+ * The connection is accepted: get ready.  Nothing that has to succeed writes
+ * here, so that awaitd starts on a full disk too (R1.6).
+ */
+static int prepare(struct store *s, struct aw_err *err)
+{
+	int rc = sql_prepare_all(s->db, s->sql);
+
+	if (rc == SQLITE_OK)
+		rc = load_boot(s);
+	if (rc == SQLITE_OK)
+		rc = load_tally(s);
+	if (rc != SQLITE_OK)
+		/* The tally's verdict is not in the connection's message. */
+		return connect_fail(rc == SQLITE_CORRUPT ? NULL : s->db, s->path, rc, err);
+	rc = db_lay_out_wal(s->db, WAL_LAID_OUT_BYTES);
+	if (rc != SQLITE_OK && !db_is_full(rc))
+		return connect_fail(NULL, s->path, rc, err);
+	for (int i = 0; i < N_JOB_STATES; i++)
+		s->figures.by_state[i] = (uint64_t)s->tally.by_state[i];
+	for (int i = 0; i < N_JOB_OUTCOMES; i++)
+		s->figures.by_outcome[i] = (uint64_t)s->tally.by_outcome[i];
+	return 0;
+}
+
+static int start_thread(struct store *s, struct aw_err *err)
+{
+	sigset_t all, before;
+	int r;
+
+	s->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->wake_fd < 0) {
+		aw_fail(err, AW_IO, "cannot make an eventfd: %m");
+		return 1;
+	}
+	/* Signals are for the loop's thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->thread, NULL, thread_main, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0)
+		return 0;
+	errno = r;
+	aw_fail(err, AW_IO, "cannot start the store's thread: %m");
+	return 1;
+}
+
+static void store_free(struct store *s)
+{
+	sql_finalize_all(s->sql);
+	db_close(s->db);
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->dir);
+	free(s->path);
+	free(s);
+}
+
+int store_open_schema(const struct store_options *options, const struct schema *schema,
+		      struct store **ret, struct aw_err *err)
+{
+	struct store *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->options = *options;
+	s->lock_fd = s->wake_fd = -1;
+	s->flush_task.fn = on_flush;
+	s->fatal_task.fn = on_fatal;
+	pthread_mutex_init(&s->lock, NULL);
+	db_init_library(options->log);
+	r = guard_dir(options->state_dir, true, options->allow_unsafe_fs, &s->dir, &s->lock_fd,
+		      err);
+	if (r == 0) {
+		s->path = xasprintf("%s/%s", s->dir, STORE_FILE);
+		r = connect_open(s, schema, err);
+	}
+	if (r == 0)
+		r = prepare(s, err);
+	if (r == 0)
+		r = start_thread(s, err);
+	if (r != 0) {
+		store_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int store_open(const struct store_options *options, struct store **ret, struct aw_err *err)
+{
+	return store_open_schema(options, &schema_current, ret, err);
+}
+
+/* ---- closing ---- */
+
+static void stop_thread(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->is_stopping = true;
+	pthread_mutex_unlock(&s->lock);
+	on_flush(&s->flush_task);
+	pthread_join(s->thread, NULL);
+}
+
+/* The last words: "stopped in order".  Then the checkpoint; closing removes the log. */
+static void leave_clean(struct store *s)
+{
+	int rc = SQLITE_OK;
+
+	if (s->is_marked)
+		rc = db_exec(s->db, "UPDATE meta SET value = 1 WHERE key = 'clean'");
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	/* After an I/O error another try could succeed without having written anything (R1.5). */
+	if (rc == SQLITE_OK)
+		db_allow_checkpoint_on_close(s->db, true);
+	else
+		store_log(s, db_is_full(rc) ? LOG_WARNING : LOG_ERR,
+			  "cannot close %s in order: %s; the next start repairs that", s->path,
+			  sqlite3_errmsg(s->db));
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	stop_thread(s);
+	/* Our tasks may stand in the loop's queue: they must have run before we go. */
+	while (s->flush_task.is_queued ||
+	       (s->fatal_status != 0 ? !s->is_fatal_told : s->n_unanswered > 0))
+		loop_turn(false);
+	if (s->fatal_status == 0)
+		leave_clean(s);
+	store_free(s);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_STORE_STORE_H
+#define DAEMON_STORE_STORE_H
+
+#include "daemon/base/now.h"
+#include "daemon/co/loop.h"
+#include "proto/err.h"
+#include "proto/names.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The job store: one SQLite connection on one thread.
+ *
+ * The loop hands typed requests (struct store_op, embedded in one of the
+ * structs below) to store_submit().  The thread takes all that has gathered,
+ * writes it in one transaction, commits (WAL, synchronous=FULL: power-loss
+ * safe), and posts every request back to the loop, where its done() runs.
+ * While one commit is on the disk the next batch gathers; there is no
+ * artificial delay.  Queries of a batch run after its commit, so a query sees
+ * every write that was submitted before it.
+ *
+ * A request is owned by the caller and must stay put until done() runs.
+ * Strings that go in are borrowed until then; strings that come out are
+ * given to the caller, who frees them through the xxx_fini() named there.
+ *
+ * An I/O error makes the outcome of the pending group unknown: nothing of it
+ * is answered, options.on_fatal is called on the loop instead (R1.5).  A full
+ * disk is not fatal: inserts of the group get -ENOSPC, changes of existing
+ * jobs are kept and tried again until they succeed (R1.6).
+ */
+struct store;
+
+struct store_options {
+	const char *state_dir; /* made if it is missing, 0700 */
+	bool is_init; /* --init: make a new database where a missing one would be refused */
+	bool allow_unsafe_fs; /* R1.14 */
+	void (*on_fatal)(int exit_status, const char *message); /* on the loop: 65 or 74 */
+	void (*log)(int priority, const char *message); /* any thread; syslog priorities */
+};
+
+/*
+ * Open, recover, migrate; then start the thread.  Blocks (start-up only).
+ * Returns 0, or the daemon's exit status (65, 74, 75, 78, 1) with a message
+ * for people in @err.
+ */
+int store_open(const struct store_options *options, struct store **ret, struct aw_err *err);
+/*
+ * Finish what is queued, checkpoint, end the thread, close.  done() of what is
+ * left runs before it returns; for that it turns the loop, so it is called
+ * from outside of the loop's callbacks and before loop_fini().  On a full disk
+ * kept changes end with -ENOSPC here.  After on_fatal nothing is answered.
+ */
+void store_close(struct store *store);
+/*
+ * --check: integrity_check, foreign_key_check, checksums and our own invariants
+ * of a store that nobody has open; changes nothing.  0 or exit status (1: there
+ * is no database); findings to @out, a line each.
+ */
+int store_check(const char *state_dir, void (*out)(const char *line), struct aw_err *err);
+
+enum store_op_type {
+	STORE_INSERT,
+	STORE_CHANGE,
+	STORE_NOTE,
+	STORE_REMOVE,
+	STORE_QUEUE,
+	STORE_LOAD,
+	STORE_GET,
+	STORE_LIST,
+	N_STORE_OPS
+};
+
+struct store_op {
+	struct loop_task task; /* private */
+	struct store *store;   /* private */
+	enum store_op_type type;
+	int result; /* set before done(): 0 or the negative errno named at each request */
+	void (*done)(struct store_op *op);
+};
+void store_submit(struct store *store, struct store_op *op);
+
+/* ---- what a job is, in the store ---- */
+
+/*
+ * A point in elapsed time that survives a reboot: in the boot in which it was
+ * written CLOCK_BOOTTIME decides, after that the wall clock (R5.1).
+ * boot.ns == 0: the wall clock decides always ("at").
+ */
+struct instant {
+	struct wall wall; /* ms; 0 = no instant */
+	struct boot boot; /* valid in this boot only; loaded as 0 when the boot has changed */
+};
+
+/* One job to insert. */
+struct store_new_job {
+	enum job_kind kind;
+	const char *name, *queue, *key; /* NULL = none */
+	const char *tags;		/* JSON array text, NULL = none */
+	int priority;
+	uid_t uid;
+	gid_t gid;
+	struct instant due; /* not before */
+	const char *spec;   /* the normalised document */
+	size_t spec_len;
+	/* out */
+	int64_t id;
+	bool existing; /* the key was known with the same document: id is the first job's */
+};
+
+/* All of @jobs or none, one transaction.  Ids rise in order. */
+struct store_insert {
+	struct store_op op;
+	struct store_new_job *jobs;
+	size_t n;
+	struct instant at; /* submitted */
+	/*
+	 * out; result: 0, -ENOSPC, or -EEXIST: jobs[conflict] has a key that is
+	 * known with another document.  A key may come twice in a request.
+	 */
+	size_t conflict;
+};
+
+/* Why a job is asked to stop. */
+enum stop_why {
+	STOP_NONE,
+	STOP_CANCEL,
+	STOP_TIMEOUT,
+	N_STOP_WHY
+};
+
+/*
+ * One change of state, fenced: it applies only if the row still is in @from
+ * with @attempt (R2.3).  It also writes the event row, and:
+ *
+ *   waiting  -> running   attempt + 1, a new attempt row started at @at; loads the document
+ *   running  -> stopping  records why, who and the message
+ *   any      -> done      outcome, result, error; closes the attempt row
+ *   running, stopping -> waiting   closes the attempt row as @outcome (lost,
+ *                         failed or timed_out) with error, sets @due
+ */
+struct store_change {
+	struct store_op op;
+	int64_t id;
+	uint32_t attempt; /* the row's, before the change */
+	enum job_state from, to;
+	struct instant at;
+	enum job_outcome outcome;
+	const char *result_json, *error_json; /* NULL = null */
+	enum stop_why why;
+	uid_t by_uid;
+	const char *message; /* NULL = none */
+	struct instant due;
+	/* to waiting or done as lost: by an orderly stop, which never counts as a loss (R2.5) */
+	bool is_orderly;
+	/* out; result: 0, or -ESTALE: nothing changed */
+	char *spec; /* of waiting -> running; freed with store_change_fini() */
+	size_t spec_len;
+	bool damaged; /* the row's checksum does not match: must not be executed (R1.12) */
+};
+void store_change_fini(struct store_change *c);
+
+/*
+ * Facts of an attempt: its saved record, or where it runs.  NULL leaves a field
+ * as it is.  0 or -ESTALE.
+ */
+struct store_note {
+	struct store_op op;
+	int64_t id;
+	uint32_t attempt;
+	const char *executor, *handle;
+	const char *saved_json;
+};
+
+/* Remove a finished job and all that belongs to it.  0, -ENOENT, or -EBUSY (not done). */
+struct store_remove {
+	struct store_op op;
+	int64_t id;
+};
+
+/* Create or change a queue. */
+struct store_queue {
+	struct store_op op;
+	const char *name;
+	int64_t limit;
+	bool is_paused;
+};
+
+/* What a live job needs to go on after a restart: document and current attempt. 0 or -ENOENT. */
+struct store_load {
+	struct store_op op;
+	int64_t id;
+	/* out; store_load_fini() */
+	char *spec;
+	size_t spec_len;
+	bool damaged;
+	struct instant started; /* of the current attempt */
+	char *executor, *handle, *saved_json; /* NULL = none */
+	enum stop_why why; /* of a stopping job */
+	uid_t by_uid;
+	char *message;
+	/*
+	 * Attempts in a row, before this one, that were cut off within 10 s
+	 * (R2.5).  Orderly stops within that time are passed over.
+	 */
+	unsigned n_losses;
+};
+void store_load_fini(struct store_load *l);
+
+/* A whole record, for job objects. */
+struct store_job {
+	int64_t id;
+	enum job_kind kind;
+	enum job_state state;
+	enum job_outcome outcome;
+	char *name, *tags, *queue; /* NULL = none; tags is JSON text */
+	int priority;
+	uid_t uid;
+	gid_t gid;
+	uint32_t attempt;
+	struct wall submitted, due, started, ended; /* 0 = not (yet) */
+	char *result_json, *error_json, *spec; /* NULL = null */
+	size_t spec_len;
+};
+
+/* Records by id, in the order asked; those that are not there are left with id 0.  Result: 0. */
+struct store_get {
+	struct store_op op;
+	const int64_t *ids;
+	size_t n;
+	/* out; store_get_fini() */
+	struct store_job *jobs; /* n of them */
+};
+void store_get_fini(struct store_get *g);
+
+#define STORE_ANY_UID ((uid_t)-1)
+
+/*
+ * A page of records.  Filters: a bit set or a NULL-terminated list each; empty
+ * = all.  A page may hold fewer than @limit, even none, before the last: the
+ * number of rows that are looked at is bounded.  Result: 0.
+ */
+struct store_list {
+	struct store_op op;
+	unsigned states, outcomes, kinds; /* 1u << value */
+	const char *const *queues, *const *names, *const *tags; /* NULL = all */
+	uid_t uid;	       /* only this owner's, or STORE_ANY_UID */
+	int64_t after;	       /* 0 = from the start */
+	bool descending;
+	size_t limit;
+	size_t max_bytes;      /* end the page early beyond this much text */
+	/* out; store_list_fini() */
+	struct store_job *jobs;
+	size_t n;
+	int64_t next; /* "after" of the next page, 0 = that was the last */
+};
+void store_list_fini(struct store_list *l);
+
+/* ---- start-up (blocking, before the first store_submit) ---- */
+
+struct store_live {
+	int64_t id;
+	enum job_kind kind;
+	enum job_state state;
+	const char *queue; /* borrowed for the call; NULL = none */
+	int priority;
+	uid_t uid;
+	uint32_t attempt;
+	struct instant due;
+};
+/* Every job that is not done, by rising id.  0, -EIO or -EBADMSG (damaged; the reason is logged). */
+int store_each_live(struct store *store, void (*fn)(void *arg, const struct store_live *job),
+		    void *arg);
+int store_each_queue(struct store *store,
+		     void (*fn)(void *arg, const char *name, int64_t limit, bool is_paused),
+		     void *arg);
+
+/* ---- figures (any time, from the loop) ---- */
+struct store_stats {
+	uint64_t n_commits, n_rows;
+	int64_t commit_last_us, commit_max_us;
+	int64_t wal_bytes, db_bytes;
+	uint64_t by_state[N_JOB_STATES];
+	uint64_t by_outcome[N_JOB_OUTCOMES];
+	size_t n_queued; /* requests not yet answered */
+	bool is_full;	 /* degraded: storage_full */
+};
+void store_stats(struct store *store, struct store_stats *ret);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_STORE_STORE_INT_H
+#define DAEMON_STORE_STORE_INT_H
+
+#include "daemon/store/schema.h"
+#include "daemon/store/sql.h"
+#include "daemon/store/store.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+/* The inside of the store, for this folder and its tests. */
+
+#define STORE_FILE "awaitd.db"
+#define STORE_FILE_NEW "awaitd.db.new" /* a database under construction */
+
+/* Requests, linked through op->task.next, which the loop does not need before they are posted. */
+struct op_list {
+	struct store_op *first, *last;
+};
+void op_list_add(struct op_list *list, struct store_op *op);
+void op_list_append(struct op_list *list, struct op_list *more); /* empties @more */
+struct store_op *op_list_pop(struct op_list *list);		  /* NULL = empty */
+
+/* What is counted and numbered.  One as committed, one as the open transaction will leave it. */
+struct tally {
+	int64_t next_id, next_seq;
+	int64_t by_state[N_JOB_STATES];
+	int64_t by_outcome[N_JOB_OUTCOMES];
+};
+
+struct store {
+	struct store_options options; /* state_dir is store->dir */
+	char *dir, *path;	      /* own; real paths */
+	int lock_fd;		      /* the directory, locked */
+
+	/* the loop's */
+	struct op_list outbox; /* submitted in this turn */
+	struct loop_task flush_task;
+	size_t n_unanswered;
+	struct loop_task fatal_task;
+	bool is_fatal_told;
+
+	/* shared, under the lock */
+	pthread_mutex_t lock;
+	int wake_fd;	       /* eventfd, written when the thread sleeps */
+	struct op_list inbox;  /* what the thread has not taken yet */
+	bool is_asleep;	       /* the thread waits for wake_fd */
+	bool is_stopping;
+	struct store_stats figures; /* all but what store_stats() finds out itself */
+	int fatal_status;	    /* 0 = all is well */
+	char fatal_message[512];
+
+	/* the thread's, after store_open() has started it */
+	pthread_t thread;
+	sqlite3 *db;
+	sqlite3_stmt *sql[N_SQL];
+	int64_t boot_n;	    /* this boot's number, 0 = the boot has no id */
+	bool is_boot_known; /* its row is in the file */
+	bool is_marked;	    /* the file says that it is in use */
+	struct tally committed, tally;
+	struct op_list todo;  /* taken, not looked at yet */
+	struct op_list reads; /* queries that may run: all writes before them are committed */
+	struct op_list kept;  /* changes that found the disk full */
+	bool is_full;
+	struct mono retry_at; /* while the disk is full */
+	int wal_frames;	      /* since the last checkpoint */
+	bool has_worked;      /* the connection is the thread's now, not store_each_live()'s */
+};
+
+static inline sqlite3_stmt *store_sql(const struct store *s, enum sql_id id)
+{
+	return s->sql[id];
+}
+
+void store_log(const struct store *s, int priority, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* store_open() with another schema than ours, for tests of migrations. */
+int store_open_schema(const struct store_options *options, const struct schema *schema,
+		      struct store **ret, struct aw_err *err);
+
+/* connect.c: from a path to a connection that may be used.  Fill s->db; 0 or exit status. */
+int connect_open(struct store *s, const struct schema *schema, struct aw_err *err);
+/* The same for a look that changes nothing: *ret_version is the file's. */
+int connect_to_check(const char *path, sqlite3 **ret, int64_t *ret_version, struct aw_err *err);
+/* Say why an SQLite call failed on the way; the exit status. */
+int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err);
+
+/* thread.c */
+void *thread_main(void *store);
+
+/*
+ * One request each, inside a transaction for those that write.  They return
+ * an SQLite code: not 0 ends the transaction, and with it all of the group.
+ * What the request itself comes to is op->result.  They may be run a second
+ * time after a rollback.
+ */
+int insert_run(struct store *s, struct store_insert *in);
+int change_run(struct store *s, struct store_change *c);
+int change_note(struct store *s, struct store_note *note);
+int change_queue(struct store *s, struct store_queue *q);
+int remove_run(struct store *s, struct store_remove *rm);
+/* @budget: rows that may be looked at; less what was used. */
+int query_run(struct store *s, struct store_op *op, int *budget);
+bool query_is(enum store_op_type type);
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/store_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sysexits.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/base/list.h"
+#include "daemon/store/db.h"
+
+/*
+ * The store's thread and its group commit (R1.3).  A round takes what has
+ * gathered, writes it in one transaction, answers, then runs the queries.
+ */
+
+#define ROWS_PER_COMMIT 1000
+#define QUERY_ROWS 10000 /* looked at by one query, and after as many the next writes come first */
+#define CHECKPOINT_FRAMES 1000
+#define IDLE_CHECKPOINT_MS 5000
+#define FULL_RETRY_MS 100
+#define PROBE_FREE_BYTES (1 << 20)
+
+/* ---- answers ---- */
+
+static void answer(struct op_list *list)
+{
+	if (list->first)
+		loop_post_chain(&list->first->task, &list->last->task);
+	list->first = NULL;
+}
+
+/* Say once, on the loop, that nothing more will be answered. */
+static void give_up(struct store *s, int rc)
+{
+	int status = db_exit_status(rc) == EX_DATAERR ? EX_DATAERR : EX_IOERR;
+
+	db_rollback(s->db);
+	snprintf(s->fatal_message, sizeof(s->fatal_message), "%s: %s (%d)",
+		 s->path, sqlite3_errstr(rc), rc);
+	s->fatal_status = status;
+	loop_post(&s->fatal_task);
+}
+
+/* ---- what the loop may see ---- */
+
+/* Before the answers, so that whoever has one finds it counted. */
+static void publish(struct store *s, struct mono began, size_t n_rows)
+{
+	int64_t us = (now_mono().ns - began.ns) / 1000;
+	struct store_stats *f = &s->figures;
+
+	pthread_mutex_lock(&s->lock);
+	for (int i = 0; i < N_JOB_STATES; i++)
+		f->by_state[i] = (uint64_t)s->committed.by_state[i];
+	for (int i = 0; i < N_JOB_OUTCOMES; i++)
+		f->by_outcome[i] = (uint64_t)s->committed.by_outcome[i];
+	f->n_commits++;
+	f->n_rows += n_rows;
+	f->commit_last_us = us;
+	if (us > f->commit_max_us)
+		f->commit_max_us = us;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void set_full(struct store *s, bool is_full)
+{
+	if (is_full)
+		s->retry_at = mono_in_us(FULL_RETRY_MS * 1000);
+	if (s->is_full == is_full)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->is_full = s->figures.is_full = is_full;
+	pthread_mutex_unlock(&s->lock);
+	store_log(s, LOG_WARNING,
+		  is_full ? "the disk is full: %s takes no new jobs until there is space" :
+			    "there is space on the disk again: %s takes new jobs",
+		  s->path);
+}
+
+/* ---- one transaction ---- */
+
+/* The first transaction after the start also says that the file is in use, and by which boot. */
+static int mark_used(struct store *s)
+{
+	sqlite3_stmt *meta = store_sql(s, SQL_META_SET), *boot = store_sql(s, SQL_BOOT_INSERT);
+	int rc;
+
+	if (s->is_marked)
+		return SQLITE_OK;
+	sql_text(meta, 1, "clean");
+	sql_int(meta, 2, 0);
+	rc = sql_run(meta);
+	if (rc != SQLITE_OK || s->is_boot_known || s->boot_n == 0)
+		return rc;
+	sql_int(boot, 1, s->boot_n);
+	sql_text(boot, 2, now_boot_id());
+	return sql_run(boot);
+}
+
+static int set_if_changed(struct store *s, enum sql_id id, const char *name, int64_t was,
+			  int64_t is)
+{
+	sqlite3_stmt *stmt = store_sql(s, id);
+
+	if (was == is || !name)
+		return SQLITE_OK;
+	sql_text(stmt, 1, name);
+	sql_int(stmt, 2, is);
+	return sql_run(stmt);
+}
+
+/* Counters are written once per transaction, whatever it held. */
+static int write_tally(struct store *s)
+{
+	const struct tally *was = &s->committed, *is = &s->tally;
+	int rc = set_if_changed(s, SQL_META_SET, "next_id", was->next_id, is->next_id);
+
+	if (rc == SQLITE_OK)
+		rc = set_if_changed(s, SQL_META_SET, "next_seq", was->next_seq, is->next_seq);
+	for (int i = 0; i < N_JOB_STATES && rc == SQLITE_OK; i++)
+		rc = set_if_changed(s, SQL_COUNT_SET, job_state_name((enum job_state)i),
+				    was->by_state[i], is->by_state[i]);
+	for (int i = 0; i < N_JOB_OUTCOMES && rc == SQLITE_OK; i++)
+		rc = set_if_changed(s, SQL_COUNT_SET, job_outcome_name((enum job_outcome)i),
+				    was->by_outcome[i], is->by_outcome[i]);
+	return rc;
+}
+
+static int write_one(struct store *s, struct store_op *op)
+{
+	switch (op->type) {
+	case STORE_INSERT:
+		return insert_run(s, (struct store_insert *)op);
+	case STORE_CHANGE:
+		return change_run(s, (struct store_change *)op);
+	case STORE_NOTE:
+		return change_note(s, (struct store_note *)op);
+	case STORE_REMOVE:
+		return remove_run(s, (struct store_remove *)op);
+	case STORE_QUEUE:
+		return change_queue(s, (struct store_queue *)op);
+	case STORE_LOAD:
+	case STORE_GET:
+	case STORE_LIST:
+	case N_STORE_OPS:
+		break;
+	}
+	assert(!"a query among the writes");
+	return SQLITE_INTERNAL;
+}
+
+static size_t rows_of(const struct store_op *op)
+{
+	return op->type == STORE_INSERT ? ((const struct store_insert *)op)->n : 1;
+}
+
+static struct store_op *next_of(const struct store_op *op)
+{
+	return op->task.next ? container_of(op->task.next, struct store_op, task) : NULL;
+}
+
+static int write_all(struct store *s, const struct op_list *list)
+{
+	int rc = mark_used(s);
+
+	if (rc == SQLITE_OK && !list->first)
+		rc = sql_run(store_sql(s, SQL_PROBE));
+	for (struct store_op *op = list->first; op && rc == SQLITE_OK; op = next_of(op))
+		rc = write_one(s, op);
+	return rc == SQLITE_OK ? write_tally(s) : rc;
+}
+
+/*
+ * All of @list or nothing.  An empty list tries whether the disk takes
+ * anything again.  Returns an SQLite code.
+ */
+static int transact(struct store *s, const struct op_list *list)
+{
+	struct mono began = now_mono();
+	size_t n_rows = 0;
+	int rc = sql_run(store_sql(s, SQL_BEGIN));
+
+	if (rc == SQLITE_OK)
+		rc = write_all(s, list);
+	if (rc == SQLITE_OK)
+		rc = sql_run(store_sql(s, SQL_COMMIT));
+	if (rc != SQLITE_OK) {
+		db_rollback(s->db);
+		s->tally = s->committed;
+		return rc;
+	}
+	s->committed = s->tally;
+	s->is_marked = true;
+	s->is_boot_known = true;
+	for (const struct store_op *op = list->first; op; op = next_of(op))
+		n_rows += rows_of(op);
+	publish(s, began, n_rows);
+	return SQLITE_OK;
+}
+
+/* ---- a full disk (R1.6) ---- */
+
+/* New jobs are refused; what concerns those that exist is kept and tried again. */
+static void refuse(struct store *s, struct op_list *list)
+{
+	struct op_list refused = { 0 };
+	struct store_op *op;
+
+	while ((op = op_list_pop(list))) {
+		if (op->type == STORE_INSERT) {
+			op->result = -ENOSPC;
+			op_list_add(&refused, op);
+		} else {
+			op_list_add(&s->kept, op);
+		}
+	}
+	answer(&refused);
+}
+
+static bool has_room(const struct store *s)
+{
+	struct statvfs fs;
+
+	return fstatvfs(s->lock_fd, &fs) < 0 ||
+	       (uint64_t)fs.f_bavail * fs.f_frsize >= PROBE_FREE_BYTES;
+}
+
+/*
+ * Try what was kept, which is older than all else.  false: the disk is still
+ * full, or *ret_rc is not 0.
+ */
+static bool try_again(struct store *s, int *ret_rc)
+{
+	int rc;
+
+	if (now_mono().ns < s->retry_at.ns)
+		return false;
+	if (!s->kept.first && !has_room(s)) {
+		set_full(s, true);
+		return false;
+	}
+	rc = transact(s, &s->kept);
+	if (rc == SQLITE_OK) {
+		set_full(s, false);
+		answer(&s->kept);
+		return true;
+	}
+	if (db_is_full(rc))
+		set_full(s, true);
+	else
+		*ret_rc = rc;
+	return false;
+}
+
+/* An SQLite code that ends the store, or 0. */
+static int commit(struct store *s, struct op_list *writes)
+{
+	int rc = SQLITE_OK;
+
+	if (s->is_full && !try_again(s, &rc)) {
+		if (rc == SQLITE_OK)
+			refuse(s, writes);
+		return rc;
+	}
+	if (!writes->first)
+		return SQLITE_OK;
+	rc = transact(s, writes);
+	if (rc == SQLITE_OK) {
+		answer(writes);
+	} else if (db_is_full(rc)) {
+		set_full(s, true);
+		refuse(s, writes);
+		rc = SQLITE_OK;
+	}
+	return rc;
+}
+
+/* ---- a round ---- */
+
+/* As many writes as one transaction takes, and the queries between them. */
+static void take_writes(struct store *s, struct op_list *writes)
+{
+	size_t n_rows = 0;
+
+	while (s->todo.first && n_rows < ROWS_PER_COMMIT) {
+		struct store_op *op = op_list_pop(&s->todo);
+
+		if (query_is(op->type)) {
+			op_list_add(&s->reads, op);
+		} else {
+			op_list_add(writes, op);
+			n_rows += rows_of(op);
+		}
+	}
+}
+
+static int run_reads(struct store *s)
+{
+	struct op_list answered = { 0 };
+	int budget = QUERY_ROWS;
+	int rc = SQLITE_OK;
+
+	while (s->reads.first && budget > 0 && rc == SQLITE_OK) {
+		struct store_op *op = op_list_pop(&s->reads);
+		int left = QUERY_ROWS;
+
+		rc = query_run(s, op, &left);
+		budget -= QUERY_ROWS - left + 1;
+		op_list_add(&answered, op);
+	}
+	if (rc == SQLITE_OK)
+		answer(&answered);
+	return rc;
+}
+
+/*
+ * Not left to SQLite's own automatic one, which swallows errors: after a
+ * failed sync a second try would succeed without having written (R1.5).
+ * Nor is the log truncated: growing it again would cost every commit.
+ */
+static int checkpoint(struct store *s, int min_frames)
+{
+	int rc;
+
+	if (s->wal_frames < min_frames)
+		return SQLITE_OK;
+	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (rc == SQLITE_OK)
+		s->wal_frames = 0;
+	return db_is_full(rc) ? SQLITE_OK : rc;
+}
+
+static int on_wal(void *arg, sqlite3 *db, const char *name, int n_frames)
+{
+	struct store *s = arg;
+
+	(void)db;
+	(void)name;
+	s->wal_frames = n_frames;
+	return SQLITE_OK;
+}
+
+static int round_trip(struct store *s)
+{
+	struct op_list writes = { 0 };
+	int rc = SQLITE_OK;
+
+	take_writes(s, &writes);
+	if (writes.first || s->is_full)
+		rc = commit(s, &writes);
+	if (rc == SQLITE_OK)
+		rc = run_reads(s);
+	if (rc == SQLITE_OK)
+		rc = checkpoint(s, CHECKPOINT_FRAMES);
+	return rc;
+}
+
+/* ---- waiting ---- */
+
+static int wait_ms(const struct store *s)
+{
+	if (s->is_full)
+		return FULL_RETRY_MS;
+	return s->has_worked && s->wal_frames > 0 ? IDLE_CHECKPOINT_MS : -1;
+}
+
+/* false: nothing came in time. */
+static bool sleep_until_woken(struct store *s)
+{
+	struct pollfd p = { .fd = s->wake_fd, .events = POLLIN };
+	int timeout = wait_ms(s), r = 1;
+	uint64_t count;
+	bool is_late;
+
+	if (timeout >= 0)
+		do
+			r = poll(&p, 1, timeout);
+		while (r < 0 && errno == EINTR);
+	pthread_mutex_lock(&s->lock);
+	is_late = r == 0 && s->is_asleep;
+	if (is_late)
+		s->is_asleep = false;
+	pthread_mutex_unlock(&s->lock);
+	/* Whoever woke us writes, if perhaps only in a moment. */
+	while (!is_late && read(s->wake_fd, &count, sizeof(count)) < 0)
+		assert(errno == EINTR);
+	return !is_late;
+}
+
+/* Take what has gathered.  true: there is work, or @ret_stop; false: go to sleep. */
+static bool take(struct store *s, bool *ret_stop)
+{
+	bool has_work;
+
+	pthread_mutex_lock(&s->lock);
+	op_list_append(&s->todo, &s->inbox);
+	has_work = s->todo.first || s->reads.first;
+	*ret_stop = s->is_stopping && !has_work;
+	s->is_asleep = !has_work && !*ret_stop;
+	pthread_mutex_unlock(&s->lock);
+	return has_work || *ret_stop;
+}
+
+/* The time for what needs no request has come: a retry, or a checkpoint while nobody waits. */
+static int on_idle(struct store *s)
+{
+	int rc = SQLITE_OK;
+
+	if (s->is_full)
+		return round_trip(s);
+	rc = checkpoint(s, 1);
+	s->wal_frames = 0; /* one that could not finish waits for the next commit */
+	return rc;
+}
+
+/* At the end: one last try; what cannot be kept is told so. */
+static int finish(struct store *s)
+{
+	int rc = SQLITE_OK;
+
+	if (!s->is_full)
+		return rc;
+	s->retry_at.ns = 0;
+	try_again(s, &rc);
+	for (struct store_op *op = s->kept.first; op && rc == SQLITE_OK; op = next_of(op))
+		op->result = -ENOSPC;
+	if (rc == SQLITE_OK)
+		answer(&s->kept);
+	return rc;
+}
+
+void *thread_main(void *arg)
+{
+	struct store *s = arg;
+	bool stop = false;
+	int rc = SQLITE_OK;
+
+	while (!stop && rc == SQLITE_OK) {
+		if (!take(s, &stop)) {
+			if (!sleep_until_woken(s))
+				rc = on_idle(s);
+			continue;
+		}
+		if (!s->has_worked)
+			sqlite3_wal_hook(s->db, on_wal, s);
+		s->has_worked = true;
+		rc = stop ? finish(s) : round_trip(s);
+	}
+	if (rc != SQLITE_OK)
+		give_up(s, rc);
+	return NULL;
+}
