@@ -1,0 +1,690 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "daemon/conf.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/utf8.h"
+#include "daemon/log.h"
+#include "proto/units.h"
+#include "proto/xalloc.h"
+
+#define SECOND_US INT64_C(1000000)
+#define HOUR_US (3600 * SECOND_US)
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* The member and the type of its unit, so that the two cannot disagree. */
+#define AT(member) offsetof(struct conf, member)
+
+const struct conf_setting conf_settings[] = {
+	{ "daemon", "log_level", CONF_LEVEL, AT(log_level), 0, 0, "info", true,
+	  "least important messages that are logged: debug, info, notice, warning or err" },
+	{ "daemon", "stop_timeout", CONF_DURATION, AT(stop_timeout_us), 0, HOUR_US, "20s", true,
+	  "longest time that running work gets to end when the daemon stops" },
+	{ "daemon", "allow_unsafe_fs", CONF_BOOL, AT(allow_unsafe_fs), 0, 0, "no", false,
+	  "start although the state directory is on a network file system, which may lose jobs" },
+	{ "connections", "max_connections", CONF_COUNT, AT(max_connections), 16, 65536, "256", true,
+	  "connections at once; 8 of them are kept for root" },
+	{ "connections", "max_connections_per_user", CONF_COUNT, AT(max_connections_per_user), 1,
+	  65536, "64", true, "connections of one user at once; root is exempt" },
+	{ "connections", "line_timeout", CONF_DURATION, AT(line_timeout_us), SECOND_US, HOUR_US,
+	  "30s", true, "time to finish a request line that was begun" },
+	{ "connections", "output_soft", CONF_SIZE, AT(output_soft_bytes), 64 * KIB, GIB, "1M", true,
+	  "unread notifications that a connection may have for output_soft_timeout" },
+	{ "connections", "output_soft_timeout", CONF_DURATION, AT(output_soft_timeout_us),
+	  SECOND_US, HOUR_US, "10s", true,
+	  "how long output_soft may be exceeded before the connection is dropped" },
+	{ "connections", "output_hard", CONF_SIZE, AT(output_hard_bytes), 64 * KIB, GIB, "4M", true,
+	  "unread notifications at which a connection is dropped at once" },
+	{ "queues", "fetch_limit", CONF_COUNT, AT(fetch_limit), 1, 100000, "64", false,
+	  "limit of the queue \"fetch\" when it is made; queue.set changes it later" },
+	{ "queues", "worker_limit", CONF_COUNT, AT(worker_limit), 1, 100000, "auto", false,
+	  "limit of the queue \"worker\" when it is made; auto is twice the CPUs, at least 4" },
+	{ "worker", "output_limit", CONF_SIZE, AT(output_limit_bytes), 4 * KIB, 1024 * GIB, "10M",
+	  true, "output kept of one attempt, the first and the last part of it" },
+	{ "fetch", "output_roots", CONF_PATHS, AT(output_roots), 0, 0, "auto", true,
+	  "directories below which fetches may write; a relative output is below the first; "
+	  "auto is the home directory (user) or downloads/ in the state directory (system)" },
+	{ "fetch", "proxy", CONF_PROXY, AT(proxy), 0, 0, "", true,
+	  "proxy for all fetches: an http, https or socks URL; empty is none" },
+};
+enum { N_SETTINGS = sizeof conf_settings / sizeof conf_settings[0] };
+const size_t n_conf_settings = N_SETTINGS;
+
+const struct conf *conf;
+
+static void *member(const struct conf *c, const struct conf_setting *s)
+{
+	return (char *)c + s->at;
+}
+
+/* ---- one value ---- */
+
+static const char *set_bool(bool *to, const char *text)
+{
+	static const char *const words[][2] = {
+		{ "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		for (int value = 0; value < 2; value++) {
+			if (!strcasecmp(text, words[i][value])) {
+				*to = value;
+				return NULL;
+			}
+		}
+	}
+	return "is neither yes nor no";
+}
+
+static const char *set_count(int64_t *to, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	*to = strtoll(text, &end, 10);
+	return errno || end == text || *end ? "is no whole number" : NULL;
+}
+
+static const char *set_level(int *to, const char *text)
+{
+	int level = log_level_parse(text);
+
+	if (level < 0)
+		return "is none of debug, info, notice, warning, err";
+	*to = level;
+	return NULL;
+}
+
+static const char *set_proxy(char **to, const char *text)
+{
+	static const char *const schemes[] = { "http://",    "https://",  "socks4://",
+					       "socks4a://", "socks5://", "socks5h://" };
+	bool is_known = !*text;
+
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+		is_known |= !strncasecmp(text, schemes[i], strlen(schemes[i]));
+	if (!is_known)
+		return "is no proxy URL (http://HOST:PORT, https:// or socks5://)";
+	free(*to);
+	*to = xstrdup(text);
+	return NULL;
+}
+
+static void free_paths(char **paths)
+{
+	for (char **p = paths; p && *p; p++)
+		free(*p);
+	free(paths);
+}
+
+static bool has_dot_dot(const char *path)
+{
+	for (const char *p = path; (p = strstr(p, "/..")); p += 3)
+		if (!p[3] || p[3] == '/')
+			return true;
+	return false;
+}
+
+static void add_path(char ***paths, const char *path, size_t len)
+{
+	size_t n = 0;
+
+	while (*paths && (*paths)[n])
+		n++;
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	*paths = xreallocarray(*paths, n + 2, sizeof **paths);
+	(*paths)[n] = xstrndup(path, len);
+	(*paths)[n + 1] = NULL;
+}
+
+static const char *set_paths(char ***to, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, ":");
+
+		if (*text != '/')
+			return "has a path that does not begin with \"/\"";
+		add_path(to, text, len);
+		text += len;
+		if (*text == ':' && !*++text)
+			return "ends with \":\"";
+	}
+	for (char **p = *to; p && *p; p++)
+		if (has_dot_dot(*p))
+			return "has a path with \"..\"";
+	return *to ? NULL : "is empty";
+}
+
+static bool is_ranged(const struct conf_setting *s)
+{
+	return s->type == CONF_COUNT || s->type == CONF_DURATION || s->type == CONF_SIZE;
+}
+
+/* A number of @s for people, in its unit. */
+static void format_number(const struct conf_setting *s, int64_t value, struct buf *b)
+{
+	if (s->type == CONF_DURATION)
+		duration_format(value, b);
+	else if (s->type == CONF_SIZE)
+		size_format(value, b);
+	else
+		buf_addi(b, value);
+}
+
+static int check_range(const struct conf *c, const struct conf_setting *s, struct aw_err *err)
+{
+	int64_t value = *(int64_t *)member(c, s);
+	struct buf b = { 0 };
+
+	if (!is_ranged(s) || (value >= s->min && value <= s->max))
+		return 0;
+	buf_adds(&b, "is out of range: ");
+	format_number(s, s->min, &b);
+	buf_adds(&b, " to ");
+	format_number(s, s->max, &b);
+	aw_fail(err, AW_PARAMS, "%s", buf_terminate(&b));
+	buf_fini(&b);
+	return -EINVAL;
+}
+
+/* Set @s of @c from @text.  The message in @err fits behind the setting's name. */
+static int set_value(struct conf *c, const struct conf_setting *s, const char *text,
+		     struct aw_err *err)
+{
+	const char *why = NULL;
+	void *to = member(c, s);
+
+	if (!strcmp(text, "auto") && !strcmp(s->otherwise, "auto"))
+		return 0; /* fill_auto() works it out when everything is read */
+	if (!utf8_is_text(text, strlen(text)))
+		return aw_fail(err, AW_PARAMS, "is not UTF-8");
+	switch (s->type) {
+	case CONF_BOOL:
+		why = set_bool(to, text);
+		break;
+	case CONF_COUNT:
+		why = set_count(to, text);
+		break;
+	case CONF_DURATION:
+		(void)duration_parse(text, to, &why);
+		break;
+	case CONF_SIZE:
+		(void)size_parse(text, to, &why);
+		break;
+	case CONF_LEVEL:
+		why = set_level(to, text);
+		break;
+	case CONF_PROXY:
+		why = set_proxy(to, text);
+		break;
+	case CONF_PATHS:
+		why = set_paths(to, text);
+		break;
+	case N_CONF_TYPES:
+		assert(0);
+	}
+	if (why)
+		return aw_fail(err, AW_PARAMS, "%s", why);
+	return check_range(c, s, err);
+}
+
+/* ---- the file ---- */
+
+struct reader {
+	struct conf *c;
+	const char *path;
+	FILE *file;
+	char *line; /* owns; getline's */
+	size_t size;
+	unsigned lineno;
+	unsigned seen_at[N_SETTINGS]; /* line, 0 = not yet */
+	bool has_failed;
+	struct aw_err *err;
+};
+
+/* The first error stands; what follows it may be its consequence. */
+static int fail_line(struct reader *r, const char *name, const char *why)
+{
+	if (!r->has_failed)
+		aw_fail(r->err, AW_PARAMS, "%s:%u: %s%s%s", r->path, r->lineno, name,
+			*name ? " " : "", why);
+	r->has_failed = true;
+	return 0; /* what the library takes for an error */
+}
+
+static bool is_section(const char *name, size_t len)
+{
+	for (size_t i = 0; i < N_SETTINGS; i++)
+		if (strlen(conf_settings[i].section) == len &&
+		    !strncmp(conf_settings[i].section, name, len))
+			return true;
+	return false;
+}
+
+/* The library tells of a section only with its first setting: an empty one that is misspelt would
+ * go unseen. */
+static void check_section(struct reader *r)
+{
+	size_t len = r->line[0] == '[' ? strcspn(r->line, "]\n") : 0;
+	char name[64];
+
+	if (!len || r->line[len] != ']' || is_section(r->line + 1, len - 1))
+		return;
+	snprintf(name, sizeof name, "[%.*s]",
+		 (int)utf8_bounded(r->line + 1, len - 1 < 32 ? len - 1 : 32), r->line + 1);
+	fail_line(r, name,
+		  "is no section; there are daemon, connections, queues, worker and fetch");
+}
+
+/* fgets for the library, which does not tell line numbers and silently splits what is longer than
+ * its buffer. */
+static char *read_line(char *to, int size, void *stream)
+{
+	struct reader *r = stream;
+	ssize_t len;
+
+	if (r->has_failed)
+		return NULL;
+	errno = 0;
+	len = getline(&r->line, &r->size, r->file);
+	if (len < 0) {
+		if (ferror(r->file))
+			fail_line(r, "", strerror(errno));
+		return NULL;
+	}
+	r->lineno++;
+	if (memchr(r->line, 0, (size_t)len)) {
+		fail_line(r, "", "there is a NUL byte in this line");
+		return NULL;
+	}
+	if (len >= size - 1) {
+		char why[128];
+
+		snprintf(why, sizeof why,
+			 "the line is longer than %d bytes; a list of paths goes on in further "
+			 "lines that begin with a blank",
+			 size - 3);
+		fail_line(r, "", why);
+		return NULL;
+	}
+	check_section(r);
+	memcpy(to, r->line, (size_t)len + 1);
+	return r->has_failed ? NULL : to;
+}
+
+static const struct conf_setting *find_setting(const char *section, const char *name)
+{
+	for (size_t i = 0; i < N_SETTINGS; i++)
+		if (!strcmp(conf_settings[i].section, section) &&
+		    !strcmp(conf_settings[i].name, name))
+			return &conf_settings[i];
+	return NULL;
+}
+
+static int check_once(struct reader *r, const struct conf_setting *s)
+{
+	unsigned *seen_at = &r->seen_at[s - conf_settings];
+	bool goes_on = r->line[0] == ' ' || r->line[0] == '\t';
+	char why[64];
+
+	if (*seen_at && goes_on && s->type != CONF_PATHS)
+		return fail_line(
+			r, s->name,
+			"cannot go on in a second line; a setting begins at the start of its line");
+	if (*seen_at && !goes_on) {
+		snprintf(why, sizeof why, "is set twice, first in line %u", *seen_at);
+		return fail_line(r, s->name, why);
+	}
+	*seen_at = r->lineno;
+	return 1;
+}
+
+static int on_setting(void *user, const char *section, const char *name, const char *value)
+{
+	const struct conf_setting *s = find_setting(section, name);
+	struct reader *r = user;
+	struct aw_err why = { 0 };
+	char shown[64];
+	int ok;
+
+	if (!s) {
+		snprintf(shown, sizeof shown, "\"%.*s\"", (int)utf8_bounded(name, 40), name);
+		if (!*section)
+			return fail_line(r, shown, "stands before the first [section]");
+		return fail_line(r, shown, "is no setting of this section; see awaitd.conf(5)");
+	}
+	if (!check_once(r, s))
+		return 0;
+	ok = set_value(r->c, s, value, &why) == 0 || fail_line(r, name, why.message);
+	aw_err_fini(&why);
+	return ok;
+}
+
+static int read_file(struct conf *c, const char *path, bool must_exist, struct aw_err *err)
+{
+	struct reader r = { .c = c, .path = path, .err = err };
+	int bad_line;
+
+	r.file = fopen(path, "re");
+	if (!r.file) {
+		if (errno == ENOENT && !must_exist)
+			return 0;
+		return aw_fail(err, AW_PARAMS, "%s: %s", path, strerror(errno));
+	}
+	c->config_path = xstrdup(path);
+	bad_line = ini_parse_stream(read_line, &r, on_setting, &r);
+	/* The library goes on after a line that it does not understand: that is the first error. */
+	if (bad_line > 0 && (!r.has_failed || (unsigned)bad_line < r.lineno)) {
+		r.has_failed = false;
+		r.lineno = (unsigned)bad_line;
+		fail_line(&r, "", "this is neither [SECTION] nor NAME = VALUE nor a comment");
+	}
+	fclose(r.file);
+	free(r.line);
+	return r.has_failed ? -EINVAL : 0;
+}
+
+/* ---- places ---- */
+
+/* An environment variable that holds an absolute path; others are to be ignored (XDG base
+ * directories). */
+static const char *env_path(const char *name)
+{
+	const char *path = getenv(name);
+
+	return path && *path == '/' ? path : NULL;
+}
+
+static int find_home(const char **ret, struct aw_err *err)
+{
+	const struct passwd *pw;
+
+	*ret = env_path("HOME");
+	if (*ret)
+		return 0;
+	pw = getpwuid(geteuid());
+	if (!pw || pw->pw_dir[0] != '/')
+		return aw_fail(err, AW_PARAMS, "$HOME is not set and uid %d has no home directory",
+			       (int)geteuid());
+	*ret = pw->pw_dir;
+	return 0;
+}
+
+static char *absolute(const char *path)
+{
+	cleanup_free char *here = NULL;
+
+	if (*path == '/')
+		return xstrdup(path);
+	here = getcwd(NULL, 0);
+	return xasprintf("%s/%s", here ? here : "", path);
+}
+
+/* $NAME/awaitd/LEAF, else HOME/OTHERWISE/awaitd/LEAF. */
+static char *xdg_path(const char *name, const char *home, const char *otherwise, const char *leaf)
+{
+	const char *base = env_path(name);
+
+	if (base)
+		return xasprintf("%s/awaitd%s", base, leaf);
+	return xasprintf("%s/%s/awaitd%s", home, otherwise, leaf);
+}
+
+static char *user_socket_path(const struct conf *c)
+{
+	const char *base = env_path("XDG_RUNTIME_DIR");
+	cleanup_free char *run = xasprintf("/run/user/%u", (unsigned)geteuid());
+	struct stat st;
+
+	if (!base && stat(run, &st) == 0 && S_ISDIR(st.st_mode))
+		base = run;
+	if (base)
+		return xasprintf("%s/awaitd/awaitd.sock", base);
+	return xasprintf("%s/awaitd.sock", c->state_dir);
+}
+
+/* Where everything is.  The configuration's usual place goes to *ret_config. */
+static int find_places(struct conf *c, char **ret_config, struct aw_err *err)
+{
+	const struct conf_flags *f = &c->flags;
+	const char *home = "";
+
+	c->is_system = f->scope ? f->scope == 2 : geteuid() == 0;
+	if (!c->is_system && find_home(&home, err) < 0)
+		return -EINVAL;
+	if (f->state_dir)
+		c->state_dir = absolute(f->state_dir);
+	else
+		c->state_dir = c->is_system ? xstrdup("/var/lib/awaitd")
+					    : xdg_path("XDG_STATE_HOME", home, ".local/state", "");
+	if (f->socket)
+		c->socket_path = absolute(f->socket);
+	else
+		c->socket_path =
+			c->is_system ? xstrdup("/run/awaitd/awaitd.sock") : user_socket_path(c);
+	if (!utf8_is_text(c->state_dir, strlen(c->state_dir)) ||
+	    !utf8_is_text(c->socket_path, strlen(c->socket_path)))
+		return aw_fail(err, AW_PARAMS,
+			       "the path of the state directory or of the socket is not UTF-8");
+	if (f->config)
+		*ret_config = absolute(f->config);
+	else
+		*ret_config =
+			c->is_system ? xstrdup("/etc/awaitd/awaitd.conf")
+				     : xdg_path("XDG_CONFIG_HOME", home, ".config", "/awaitd.conf");
+	return 0;
+}
+
+/* Jobs run with our rights: a state directory that somebody else can write to would lend them out.
+ */
+static int check_state_dir(const struct conf *c, struct aw_err *err)
+{
+	struct stat st;
+
+	if (stat(c->state_dir, &st) < 0)
+		return errno == ENOENT
+			       ? 0
+			       : aw_fail(err, AW_IO, "%s: %s", c->state_dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return aw_fail(err, AW_IO, "%s: the state directory is no directory", c->state_dir);
+	if (!c->is_system && st.st_uid != geteuid())
+		return aw_fail(err, AW_DENIED,
+			       "%s: this state directory belongs to uid %d, not to you (uid %d); "
+			       "choose another with --state-dir",
+			       c->state_dir, (int)st.st_uid, (int)geteuid());
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static int fill_auto(struct conf *c, struct aw_err *err)
+{
+	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cleanup_free char *downloads = NULL;
+	const char *root;
+
+	if (!c->worker_limit)
+		c->worker_limit = n_cpus > 2 ? 2 * n_cpus : 4;
+	if (c->output_roots)
+		return 0;
+	root = downloads = xasprintf("%s/downloads", c->state_dir);
+	if (!c->is_system && find_home(&root, err) < 0)
+		return -EINVAL;
+	add_path(&c->output_roots, root, strlen(root));
+	return 0;
+}
+
+static void set_defaults(struct conf *c)
+{
+	struct aw_err err = { 0 };
+
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		int r = set_value(c, &conf_settings[i], conf_settings[i].otherwise, &err);
+
+		assert(r == 0);
+	}
+}
+
+static int load(struct conf *c, struct aw_err *err)
+{
+	cleanup_free char *config = NULL;
+	const struct conf_flags *f = &c->flags;
+
+	set_defaults(c);
+	if (find_places(c, &config, err) < 0 || read_file(c, config, f->config, err) < 0)
+		return -EINVAL;
+	if (f->log_level) {
+		c->log_level = log_level_parse(f->log_level);
+		if (c->log_level < 0)
+			return aw_fail(
+				err, AW_PARAMS,
+				"--log-level %.40s: choose debug, info, notice, warning or err",
+				f->log_level);
+	}
+	if (c->output_hard_bytes < c->output_soft_bytes)
+		return aw_fail(err, AW_PARAMS,
+			       "%s: [connections] output_hard is less than output_soft",
+			       c->config_path ? c->config_path : config);
+	if (fill_auto(c, err) < 0)
+		return -EINVAL;
+	return check_state_dir(c, err);
+}
+
+int conf_load(const struct conf_flags *flags, struct conf **ret, struct aw_err *err)
+{
+	struct conf *c = xcalloc(1, sizeof *c);
+
+	c->flags = *flags;
+	if (load(c, err) < 0) {
+		conf_free(c);
+		return -EINVAL;
+	}
+	*ret = c;
+	return 0;
+}
+
+void conf_free(struct conf *c)
+{
+	if (!c)
+		return;
+	free(c->state_dir);
+	free(c->socket_path);
+	free(c->config_path);
+	free_paths(c->output_roots);
+	free(c->proxy);
+	free(c);
+}
+
+void conf_apply(struct conf *c)
+{
+	/* Only this function gave it away as const. */
+	conf_free((struct conf *)conf);
+	conf = c;
+	if (c)
+		log_set_level(c->log_level);
+}
+
+/* A proxy's user and password are nobody's business. */
+static json_t *proxy_to_json(const char *url)
+{
+	const char *host = strrchr(url, '@'), *scheme = strstr(url, "://");
+
+	if (!host || !scheme)
+		return json_string(url);
+	return json_sprintf("%.*s://***%s", (int)(scheme - url), url, host);
+}
+
+static json_t *paths_to_json(char **paths)
+{
+	json_t *list = json_array();
+
+	for (char **p = paths; p && *p; p++)
+		json_array_append_new(list, json_string(*p));
+	return list;
+}
+
+static json_t *value_to_json(const struct conf *c, const struct conf_setting *s)
+{
+	const void *at = member(c, s);
+
+	switch (s->type) {
+	case CONF_BOOL:
+		return json_boolean(*(const bool *)at);
+	case CONF_COUNT:
+	case CONF_SIZE:
+		return json_integer(*(const int64_t *)at);
+	case CONF_DURATION:
+		return duration_to_json(*(const int64_t *)at);
+	case CONF_LEVEL:
+		return json_string(log_level_name(*(const int *)at));
+	case CONF_PROXY:
+		return proxy_to_json(*(char *const *)at);
+	case CONF_PATHS:
+		return paths_to_json(*(char **const *)at);
+	case N_CONF_TYPES:
+		break;
+	}
+	assert(0);
+	return NULL;
+}
+
+json_t *conf_to_json(const struct conf *c)
+{
+	json_t *all = json_object();
+	char name[64];
+
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		const struct conf_setting *s = &conf_settings[i];
+
+		snprintf(name, sizeof name, "%s.%s", s->section, s->name);
+		json_object_set_new(all, name, value_to_json(c, s));
+	}
+	return all;
+}
+
+/* Of the settings that cannot change live keep what is in force, and tell the names. */
+static json_t *keep_fixed(struct conf *fresh, const struct conf *old)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		const struct conf_setting *s = &conf_settings[i];
+		json_t *before, *after;
+
+		if (s->is_live)
+			continue;
+		assert(s->type == CONF_BOOL || is_ranged(s));
+		before = value_to_json(old, s);
+		after = value_to_json(fresh, s);
+		if (!json_equal(before, after))
+			json_array_append_new(names, json_sprintf("%s.%s", s->section, s->name));
+		json_decref(before);
+		json_decref(after);
+		memcpy(member(fresh, s), member(old, s),
+		       s->type == CONF_BOOL ? sizeof(bool) : sizeof(int64_t));
+	}
+	return names;
+}
+
+int conf_reload(json_t **ret_restart, struct aw_err *err)
+{
+	struct conf *fresh;
+
+	if (conf_load(&conf->flags, &fresh, err) < 0)
+		return -EINVAL;
+	*ret_restart = keep_fixed(fresh, conf);
+	conf_apply(fresh);
+	return 0;
+}

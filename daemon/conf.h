@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_CONF_H
+#define DAEMON_CONF_H
+
+#include "proto/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conf_flags {
+	int scope; /* 0 = by uid, 1 = --user, 2 = --system */
+	const char *config, *socket, *state_dir, *log_level; /* NULL = not given */
+};
+
+/* How a setting is written in the file. */
+enum conf_type {
+	CONF_BOOL,     /* yes, no, true, false, on, off, 1, 0 */
+	CONF_COUNT,    /* a decimal integer */
+	CONF_DURATION, /* "20s", "1min 30s", a bare number is seconds; microseconds in struct conf
+			*/
+	CONF_SIZE,     /* "10M", powers of 1024; bytes in struct conf */
+	CONF_LEVEL,    /* debug, info, notice, warning, err */
+	CONF_PROXY,    /* an http, https or socks URL; empty = none */
+	CONF_PATHS, /* absolute paths, ":" between them; further lines that begin with a blank add
+		       to it */
+	N_CONF_TYPES
+};
+
+struct conf_setting {
+	const char *section, *name;
+	enum conf_type type;
+	size_t at;	       /* the member's offset in struct conf */
+	int64_t min, max;      /* as in struct conf: counts, microseconds, bytes */
+	const char *otherwise; /* the default, as it would stand in the file; "auto" = see help */
+	bool is_live;	       /* a reload puts a new value in force at once */
+	const char *help;
+};
+/* In the order of the manual page. */
+extern const struct conf_setting conf_settings[];
+extern const size_t n_conf_settings;
+
+/*
+ * The settings in force.  conf.c has one table (section, name, type, unit,
+ * range, default, help, can it change by reload); awaitd.conf(5), --check-config
+ * and daemon.info's "settings" come from it.
+ */
+struct conf {
+	/* [daemon] */
+	bool is_system;		 /* by flag or uid, not a setting */
+	char *state_dir;	 /* by flag or place, absolute */
+	char *socket_path;	 /* by flag or place, absolute */
+	char *config_path;	 /* NULL if there was none to read */
+	int log_level;		 /* syslog priority */
+	int64_t stop_timeout_us; /* 20 s */
+	bool allow_unsafe_fs;
+	/* [connections] */
+	int64_t max_connections;	  /* 256 */
+	int64_t max_connections_per_user; /* 64 */
+	int64_t line_timeout_us;	  /* 30 s for a started line */
+	int64_t output_soft_bytes,
+		output_hard_bytes; /* unread notifications: 1 MiB for 10 s, 4 MiB at once */
+	int64_t output_soft_timeout_us;
+	/* [queues] limits of the two built-in queues at their creation */
+	int64_t fetch_limit, worker_limit; /* 64; twice the CPUs, at least 4 */
+	/* [worker] */
+	int64_t output_limit_bytes; /* 10 MiB kept of one attempt's output */
+	/* [fetch] */
+	char **output_roots; /* absolute, NULL-terminated; the first takes relative paths */
+	char *proxy;	     /* "" = none */
+	/* what it was loaded with, for a reload; strings borrowed for ever (argv) */
+	struct conf_flags flags;
+};
+extern const struct conf *conf; /* the settings in force; replaced whole by a reload */
+
+/*
+ * Work out the paths and read the file.  A file named by --config must exist;
+ * the usual one need not.  Blocks (start-up; a reload reads one small file).  0, or -EINVAL with
+ * "FILE:LINE: what is wrong" in @err.
+ */
+int conf_load(const struct conf_flags *flags, struct conf **ret, struct aw_err *err);
+void conf_free(struct conf *c);
+/* Put @c in force, the log's level too; what was in force before is freed.  Takes @c; NULL =
+ * nothing is in force any more. */
+void conf_apply(struct conf *c);
+/* daemon.info's "settings": {"section.name": value} of the whole table; durations in seconds, sizes
+ * in bytes. Gives it. */
+json_t *conf_to_json(const struct conf *c);
+/*
+ * daemon.reload: read again and put in force what can change live (the log's
+ * level with it); names of changed settings that need a restart go to
+ * @ret_restart (a JSON list, given).  After an error all is as before.
+ */
+int conf_reload(json_t **ret_restart, struct aw_err *err);
+
+#endif
