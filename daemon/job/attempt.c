@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/kind.h"
+
+#include "daemon/co/await.h"
+#include "daemon/conf.h"
+#include "daemon/job/engine_int.h"
+#include "daemon/log.h"
+#include "proto/limits.h"
+#include "proto/units.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* One attempt, from the commit of "running" to what co_run returned. */
+
+struct aw_err *run_err(struct run *run)
+{
+	if (!run->err)
+		run->err = xcalloc(1, sizeof(*run->err));
+	return run->err;
+}
+
+static bool parse_doc(struct run *run)
+{
+	struct aw_err err = { 0 };
+
+	if (run->has_doc)
+		return true;
+	if (jobdoc_load(run->spec, run->spec_len, &run->a.doc, &err) < 0) {
+		*run_err(run) = err; /* moved */
+		run->err->code = AW_DAMAGED;
+		return false;
+	}
+	run->has_doc = true;
+	return true;
+}
+
+static void drop_doc(struct run *run)
+{
+	if (run->has_doc)
+		jobdoc_fini(&run->a.doc);
+	run->has_doc = false;
+}
+
+struct run *run_new(struct job *job, uint32_t attempt, struct instant started, char *spec,
+		    size_t spec_len, bool is_damaged, json_t *saved)
+{
+	const struct kind *kind = kinds[job->kind];
+	struct run *run = xcalloc(1, sizeof(*run));
+
+	*run = (struct run){
+		.job = job,
+		.kind = kind,
+		.spec = spec,
+		.spec_len = spec_len,
+		.saved = saved,
+		.grace_us = -1,
+		.grace_end = MONO_NEVER,
+		.a = { .id = job->id, .attempt = attempt, .started = started, .uid = job->uid },
+	};
+	run->a.run = run;
+	job->run = run;
+	if (kind && kind->private_bytes)
+		run->a.priv = xcalloc(1, kind->private_bytes);
+	if (is_damaged) {
+		aw_fail(run_err(run), AW_DAMAGED,
+			"the stored document does not match its checksum; it was not executed. "
+			"Check the disk, run \"awaitd --check\", submit the job again");
+		run_over(run, -EINVAL);
+	} else if (!kind) {
+		aw_fail(run_err(run), AW_UNSUPPORTED, "this version of awaitd cannot run %s jobs",
+			job_kind_name(job->kind));
+		run_over(run, -EINVAL);
+	} else if (!parse_doc(run)) {
+		run_over(run, -EINVAL);
+	}
+	return run;
+}
+
+void run_free(struct run *run)
+{
+	if (!run)
+		return;
+	assert(!run->coro);
+	loop_timer_cancel(&run->timeout);
+	if (run->kind && run->kind->fini)
+		run->kind->fini(&run->a);
+	drop_doc(run);
+	free(run->a.priv);
+	free(run->spec);
+	free(run->message);
+	json_decref(run->saved);
+	json_decref(run->result);
+	if (run->err)
+		aw_err_fini(run->err);
+	free(run->err);
+	free(run);
+}
+
+void run_over(struct run *run, int result)
+{
+	loop_timer_cancel(&run->timeout);
+	run->is_over = true;
+	run->co_result = result;
+	run->ended = engine_now();
+}
+
+static void attempt_main(void *arg)
+{
+	struct run *run = arg;
+
+	run->has_run = true;
+	run->co_result = run->kind->co_run(&run->a, run->saved, run_err(run));
+	run->ended = engine_now();
+}
+
+static void on_attempt_ended(void *arg, bool ran)
+{
+	struct run *run = arg;
+	struct instant ended = run->ended;
+
+	run->coro = NULL;
+	engine.n_coros--;
+	run_over(run, ran ? run->co_result : -ECANCELED);
+	if (ran)
+		run->ended = ended;
+	engine_decide(run->job);
+}
+
+static void spawn(struct run *run)
+{
+	run->coro = coro_spawn(attempt_main, run, CORO_STACK_SMALL, on_attempt_ended);
+	engine.n_coros++;
+}
+
+static void on_timeout(struct loop_timer *timer)
+{
+	struct run *run = container_of(timer, struct run, timeout);
+
+	if (run->is_over || run->why != STOP_NONE)
+		return;
+	run->why = STOP_TIMEOUT;
+	engine_decide(run->job);
+}
+
+static void arm_timeout(struct run *run)
+{
+	int64_t left_us = run->a.doc.timeout_us;
+
+	if (left_us == 0)
+		return;
+	run->timeout.fn = on_timeout;
+	if (run->is_adopted) {
+		struct instant now = engine_now();
+		int64_t gone_us = run->a.started.boot.ns ?
+					  (now.boot.ns - run->a.started.boot.ns) / 1000 :
+					  (now.wall.ms - run->a.started.wall.ms) * 1000;
+
+		left_us = gone_us < left_us ? left_us - gone_us : 0;
+	}
+	loop_timer_set(&run->timeout, mono_in_us(left_us));
+}
+
+void run_go(struct run *run)
+{
+	struct instant due;
+
+	arm_timeout(run);
+	if (run->kind->due && run->kind->due(&run->a, &due)) {
+		/* It only waits: no stack, and no parsed document either. */
+		drop_doc(run);
+		calendar_add(&engine.calendar, run->job, due);
+		engine_wants_step();
+		return;
+	}
+	spawn(run);
+}
+
+void run_due(struct run *run)
+{
+	if (run->is_over)
+		return;
+	if (!parse_doc(run)) {
+		run_over(run, -EINVAL);
+		engine_decide(run->job);
+		return;
+	}
+	spawn(run);
+}
+
+void run_stop(struct run *run, int64_t grace_us)
+{
+	struct mono end = mono_in_us(grace_us);
+
+	if (run->is_over)
+		return;
+	run->a.is_stopping = true;
+	if (end.ns < run->grace_end.ns)
+		run->grace_end = end;
+	if (run->coro) {
+		coro_cancel(run->coro);
+		return;
+	}
+	calendar_remove(&engine.calendar, run->job);
+	run_over(run, -ECANCELED);
+	engine_decide(run->job);
+}
+
+void attempt_set_result(struct attempt *a, json_t *result)
+{
+	json_decref(a->run->result);
+	a->run->result = result;
+}
+
+void attempt_progressed(struct attempt *a)
+{
+	engine_note(a->run->job, ENGINE_PROGRESSED);
+}
+
+void attempt_output_grew(struct attempt *a)
+{
+	engine_note(a->run->job, ENGINE_OUTPUT_GREW);
+}
+
+struct mono attempt_grace_end(const struct attempt *a)
+{
+	return a->run->grace_end;
+}
+
+struct note {
+	struct store_note note;
+	struct future landed;
+	char *saved, *executor, *handle; /* own */
+};
+
+static void note_free(struct note *n)
+{
+	free(n->saved);
+	free(n->executor);
+	free(n->handle);
+	free(n);
+}
+
+static struct note *note_new(struct attempt *a, void (*done)(struct store_op *))
+{
+	struct note *n = xcalloc(1, sizeof(*n));
+
+	n->note.op.type = STORE_NOTE;
+	n->note.op.done = done;
+	n->note.id = a->id;
+	n->note.attempt = a->attempt;
+	future_init(&n->landed);
+	return n;
+}
+
+static void on_saved(struct store_op *op)
+{
+	struct note *n = container_of(op, struct note, note.op);
+
+	engine_landed();
+	future_set(&n->landed, op->result);
+}
+
+struct dump {
+	const json_t *value;
+	char *text;
+};
+
+static void dump_now(void *arg)
+{
+	struct dump *d = arg;
+
+	d->text = buf_json_text(d->value);
+}
+
+int co_engine_save(struct attempt *a, const json_t *record)
+{
+	struct dump d = { .value = record };
+	struct note *n;
+	int result = -EIO;
+
+	co_on_loop_stack(dump_now, &d);
+	if (strlen(d.text) > JOB_SAVED_MAX_BYTES) {
+		free(d.text);
+		return -E2BIG;
+	}
+	n = note_new(a, on_saved);
+	n->saved = d.text;
+	n->note.saved_json = n->saved;
+	engine_fly(&n->note.op);
+	/* The store has the request until it lands: a cancel waits so long. */
+	co_shield_begin();
+	(void)!co_future_wait(&n->landed, MONO_NEVER, &result);
+	co_shield_end();
+	note_free(n);
+	return result;
+}
+
+static void on_handle_kept(struct store_op *op)
+{
+	engine_landed();
+	note_free(container_of(op, struct note, note.op));
+}
+
+void attempt_set_handle(struct attempt *a, const char *executor, const char *handle)
+{
+	struct note *n = note_new(a, on_handle_kept);
+
+	n->executor = xstrdup(executor);
+	n->handle = xstrdup(handle);
+	n->note.executor = n->executor;
+	n->note.handle = n->handle;
+	engine_fly(&n->note.op);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_JOB_CALENDAR_H
+#define DAEMON_JOB_CALENDAR_H
+
+#include "daemon/base/heap.h"
+#include "daemon/base/now.h"
+#include "daemon/job/job.h"
+
+/*
+ * Which job is due when.  Pure: the caller says what time it is.  Two heaps,
+ * because two clocks decide (R5.1): elapsed time with suspend for delays and
+ * sleeps, the wall clock for "at" and for what was written in another boot.
+ */
+struct calendar {
+	struct heap boot; /* key: ns of CLOCK_BOOTTIME */
+	struct heap wall; /* key: ms since 1970 */
+};
+
+void calendar_fini(struct calendar *c);
+/* @job's slot is free.  An instant without a boot time follows the wall clock. */
+void calendar_add(struct calendar *c, struct job *job, struct instant when);
+/* No-op when it is not in there. */
+void calendar_remove(struct calendar *c, struct job *job);
+/* Take out a job that is due by then, or NULL. */
+struct job *calendar_pop_due(struct calendar *c, struct boot boot, struct wall wall);
+
+struct calendar_next {
+	struct boot boot; /* INT64_MAX = none */
+	struct wall wall;
+};
+struct calendar_next calendar_next(const struct calendar *c);
+
+#endif

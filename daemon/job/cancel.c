@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/engine_int.h"
+#include "proto/xalloc.h"
+
+#include <errno.h>
+
+/* Requests to cancel: to the job that is live, or an answer about one that is not. */
+
+void engine_answer_cancels(struct cancel *c, int result, enum job_outcome outcome)
+{
+	while (c) {
+		struct cancel *next = c->next;
+
+		c->result = result;
+		if (result < 0) {
+			aw_fail(&c->err, AW_WRONG_STATE, "job %lld is done already (%s)",
+				(long long)c->id, job_outcome_name(outcome));
+			aw_err_fact(&c->err, "outcome", json_string(job_outcome_name(outcome)));
+		}
+		c->done(c);
+		c = next;
+	}
+}
+
+/* A cancel of a job that is not live: was there ever one? */
+struct look_up {
+	struct store_get get;
+	struct cancel *cancel;
+};
+
+static void fail_not_found(struct cancel *c)
+{
+	c->result = aw_fail(&c->err, AW_NOT_FOUND, "there is no job %lld", (long long)c->id);
+	c->done(c);
+}
+
+static void on_looked_up(struct store_op *op)
+{
+	struct look_up *l = container_of(op, struct look_up, get.op);
+	struct cancel *c = l->cancel;
+	const struct store_job *rec = l->get.jobs;
+
+	engine_landed();
+	if (op->result < 0 || !rec || rec->id == 0 || !engine_may_see(c->viewer, rec->uid))
+		fail_not_found(c);
+	else
+		engine_answer_cancels(c, -EINVAL, rec->outcome);
+	store_get_fini(&l->get);
+	free(l);
+}
+
+static void look_up(struct cancel *c)
+{
+	struct look_up *l = xcalloc(1, sizeof(*l));
+
+	c->next = NULL;
+	l->cancel = c;
+	l->get.op.type = STORE_GET;
+	l->get.op.done = on_looked_up;
+	l->get.ids = &c->id;
+	l->get.n = 1;
+	engine_fly(&l->get.op);
+}
+
+void engine_cancel(struct cancel *c)
+{
+	struct job *job = jobtab_find(&engine.tab, c->id);
+	struct cancel **tail;
+
+	if (!job) {
+		look_up(c);
+		return;
+	}
+	if (!engine_may_see(c->viewer, job->uid)) {
+		fail_not_found(c);
+		return;
+	}
+	c->next = NULL;
+	for (tail = &job->cancels; *tail; tail = &(*tail)->next)
+		;
+	*tail = c;
+	engine_decide(job);
+}

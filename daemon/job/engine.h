@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_JOB_ENGINE_H
+#define DAEMON_JOB_ENGINE_H
+
+#include "daemon/base/list.h"
+#include "daemon/job/job.h"
+#include "daemon/job/kind.h"
+#include "daemon/store/store.h"
+#include "proto/buf.h"
+#include "proto/err.h"
+#include "proto/jobdoc.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The engine: the one place where a job's state changes.  Every change goes
+ * to the store first; its outside effects (a reply, a start, a told end) come
+ * when it is committed.  At most one change of a job is in flight; what
+ * arrives meanwhile (exits, cancels, timeouts) is kept and decided when the
+ * commit comes back.  Everything here is for the loop's thread; none of it
+ * yields.
+ */
+int engine_init(struct store *store); /* 0 or negative errno */
+void engine_fini(void);
+struct store *engine_store(void);
+
+/* Read the live jobs and queues; recover.c then decides about cut-off attempts.  Blocks (start-up). */
+int engine_load(void);
+
+/* ---- submit ---- */
+
+struct submission {
+	/* in; the caller fills these */
+	struct jobdoc *docs; /* checked; borrowed until done() */
+	size_t n;
+	uid_t uid;
+	gid_t gid;
+	void (*done)(struct submission *s); /* when durable, or refused */
+	void *arg;
+	bool is_many; /* private */
+	/* out */
+	int result;	   /* 0, or -EINVAL with err */
+	struct aw_err err; /* the caller's to aw_err_fini() */
+	/* of each document: id, existing, and what the store was given */
+	struct store_insert insert; /* insert.jobs[i].id, .existing; insert.at = submitted */
+};
+/*
+ * Check further (kinds, queues), insert all or none, admit.  err.path is "" or
+ * "/jobs/N/..." when n came from submit_many (is_many).  done() may run before
+ * this returns (a refusal).
+ */
+void engine_submit(struct submission *s, bool is_many);
+/* Free what engine_submit() allocated; after done(). */
+void submission_fini(struct submission *s);
+
+/* ---- cancel, remove ---- */
+
+struct cancel {
+	struct cancel *next; /* private */
+	int64_t id;
+	uid_t viewer;	     /* who asks; only root may cancel other people's jobs */
+	int64_t grace_us;    /* -1 = the job's */
+	char *message;	     /* owns, may be NULL */
+	void (*done)(struct cancel *c);
+	void *arg;
+	/* out */
+	int result; /* 0, or -EINVAL with err (not_found, wrong_state with the fact "outcome") */
+	struct aw_err err;
+};
+void engine_cancel(struct cancel *c);
+
+/* ---- watching ---- */
+
+enum engine_note {
+	ENGINE_CHANGED,	    /* a change of state was committed */
+	ENGINE_OUTPUT_GREW,
+	ENGINE_PROGRESSED,
+	ENGINE_ENDED,	    /* it is done (committed); the watch is off the job now */
+};
+/* Told about one live job until it ends or is removed with engine_unwatch(). */
+struct job_watch {
+	struct list link; /* private */
+	void (*fn)(struct job_watch *w, enum engine_note note);
+};
+/* true; or false if @id is not live (done, or never was): look into the store then. */
+bool engine_watch(int64_t id, struct job_watch *w);
+void engine_unwatch(struct job_watch *w); /* harmless after ENGINE_ENDED */
+
+/* ---- queues ---- */
+
+struct queue_view {
+	const char *name; /* borrowed until the next change of queues */
+	int64_t limit;
+	bool is_paused;
+	uint64_t n_running, n_waiting;
+};
+size_t engine_n_queues(void);
+void engine_queue(size_t i, struct queue_view *ret);
+/* The queue @name, or false. */
+bool engine_queue_find(const char *name, struct queue_view *ret);
+/* Create or change; durable first, then done(arg, result). @limit < 0 leaves it, @paused < 0 leaves it. */
+void engine_queue_set(const char *name, int64_t limit, int paused,
+		      void (*done)(void *arg, int result), void *arg);
+
+/* ---- views ---- */
+
+/*
+ * Print @rec as the interface's job object, with what only memory knows
+ * (reason, progress) laid over.  @viewer decides about secrets; @is_whole:
+ * job.get and the reply to job.submit (long values kept, owner sees secrets),
+ * else as in lists and events.
+ */
+void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, bool is_whole);
+/* The job object of document @i of a submission that has just been accepted as new. */
+void engine_print_submitted(struct buf *b, const struct submission *s, size_t i);
+
+/* May @viewer see jobs of @owner? (root and the owner) */
+bool engine_may_see(uid_t viewer, uid_t owner);
+
+/* ---- stop ---- */
+
+/*
+ * Orderly stop: no new starts; with @drain first wait for fetch and worker
+ * attempts, then cut the rest off within min(grace, stop_timeout).  done()
+ * when the last attempt has ended and is committed.
+ */
+void engine_stop(bool drain, void (*done)(void));
+bool engine_is_stopping(void);
+
+struct engine_stats {
+	size_t n_live, n_waiting, n_running, n_stopping;
+	uint64_t n_started, n_ended;
+};
+void engine_stats(struct engine_stats *ret);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_JOB_JOB_H
+#define DAEMON_JOB_JOB_H
+
+#include "daemon/base/heap.h"
+#include "daemon/base/list.h"
+#include "daemon/store/store.h"
+#include "proto/names.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cancel;
+struct queue;
+struct run;
+
+/*
+ * A job that is not done, in memory: a small record.  Its document stays in
+ * the store until it starts; what a running one needs hangs on ->run.
+ */
+struct job {
+	int64_t id;
+	struct queue *queue;   /* never NULL: kinds that take no slot share one without limit or name */
+	struct run *run;       /* its attempt; NULL while waiting */
+	struct list *watchers; /* NULL = none, see engine_watch() */
+	struct cancel *cancels; /* cancels that wait for a change in flight */
+	char *spec; /* owns; a timer's document from the submit until its start, else NULL */
+	struct instant due;
+	struct heap_slot slot; /* in the calendar or in the run queue */
+	uint32_t attempt;
+	uid_t uid;
+	int16_t priority;
+	uint8_t kind;  /* enum job_kind */
+	uint8_t state; /* enum job_state, as committed; only engine.c writes it */
+	uint8_t place; /* enum job_place: which heap ->slot belongs to */
+	bool is_in_flight; /* a change is on its way to the store */
+	bool has_slot;	   /* counts as running in its queue */
+};
+
+/* Where a job's heap slot is. */
+enum job_place {
+	JOB_NOWHERE,
+	JOB_IN_CALENDAR_BOOT,
+	JOB_IN_CALENDAR_WALL,
+	JOB_IN_QUEUE,
+};
+
+/* May a job go from @from to @to at all? */
+bool job_state_may(enum job_state from, enum job_state to);
+
+enum job_verb {
+	JOB_VERB_CANCEL,
+	JOB_VERB_REMOVE,
+	N_JOB_VERBS
+};
+/* May @verb be asked of a job in @state? */
+bool job_verb_may(enum job_verb verb, enum job_state state);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/jobdir.h"
+
+#include "proto/xalloc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define JOBS_PER_FOLDER 1000
+
+/* Set once at start-up, read by helper threads. */
+static char *output_dir;
+
+void jobdir_init(const char *state_dir)
+{
+	free(output_dir);
+	output_dir = xasprintf("%s/output", state_dir);
+}
+
+static char *folder_of_thousand(int64_t id)
+{
+	return xasprintf("%s/%" PRId64, output_dir, id / JOBS_PER_FOLDER);
+}
+
+static char *folder_of(int64_t id)
+{
+	return xasprintf("%s/%" PRId64 "/%" PRId64, output_dir, id / JOBS_PER_FOLDER, id);
+}
+
+char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix)
+{
+	return xasprintf("%s/%" PRId64 "/%" PRId64 "/%" PRIu32 ".%s", output_dir,
+			 id / JOBS_PER_FOLDER, id, attempt, suffix);
+}
+
+static int make_folder(const char *path)
+{
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int jobdir_make(int64_t id)
+{
+	cleanup_free char *thousand = folder_of_thousand(id), *folder = folder_of(id);
+	int r = make_folder(folder);
+
+	/* A removal of another job may take the parent away in between, so try again. */
+	for (int tries = 0; r == -ENOENT && tries < 5; tries++) {
+		r = make_folder(output_dir);
+		if (r == 0)
+			r = make_folder(thousand);
+		if (r == 0)
+			r = make_folder(folder);
+	}
+	return r;
+}
+
+static int empty_folder(DIR *dir)
+{
+	const struct dirent *e;
+	int r = 0;
+
+	while ((e = readdir(dir))) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dirfd(dir), e->d_name, 0) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	return r;
+}
+
+int jobdir_remove(int64_t id)
+{
+	cleanup_free char *thousand = folder_of_thousand(id), *folder = folder_of(id);
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+	DIR *dir;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	r = empty_folder(dir);
+	closedir(dir);
+	if (r == 0 && rmdir(folder) < 0 && errno != ENOENT)
+		r = -errno;
+	/* The last one puts the light out; most of the time it is not empty, which is fine. */
+	if (r == 0)
+		(void)!rmdir(thousand);
+	return r;
+}

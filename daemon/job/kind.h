@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_JOB_KIND_H
+#define DAEMON_JOB_KIND_H
+
+#include "daemon/base/now.h"
+#include "daemon/store/store.h"
+#include "proto/err.h"
+#include "proto/jobdoc.h"
+
+#include <stdbool.h>
+
+struct job;
+
+/* Who is it that submits, for checks that depend on it. */
+struct kind_check {
+	uid_t uid;
+	gid_t gid;
+};
+
+/*
+ * One attempt of a job: what a kind sees.  It lives from the commit of
+ * "running" until the commit of what came after.
+ */
+struct attempt {
+	int64_t id; /* the job's */
+	uint32_t attempt;
+	struct jobdoc doc;	/* the normalised document, parsed */
+	struct instant started;
+	uid_t uid;
+	bool is_stopping; /* a cancel or timeout was asked for; for describe() */
+	void *priv; /* private_bytes of zeroed memory, the kind's own */
+	struct run *run; /* the engine's side of it */
+};
+
+/*
+ * A kind of job.  Const, one per kind; the kinds are leaves: nobody includes
+ * them, they are reached through this table alone.
+ */
+struct kind {
+	enum job_kind kind;
+	size_t private_bytes;
+
+	/*
+	 * Check what the table of keys cannot: relations between keys, paths.
+	 * May put canonical values into d->spec (an absolute path).  Pure but
+	 * for the configuration; must not touch the file system.
+	 * Loop's stack.  0 or -EINVAL with @err.  NULL = nothing to check.
+	 */
+	int (*check)(struct jobdoc *d, const struct kind_check *who, struct aw_err *err);
+
+	/*
+	 * The instant before which co_run need not run at all, so that an
+	 * attempt that only waits has no stack.  NULL or false = run now.
+	 */
+	bool (*due)(struct attempt *a, struct instant *ret);
+
+	/*
+	 * One attempt, straight-line code on its own coroutine.
+	 *
+	 * Yields.  @saved is what co_engine_save() kept of this same attempt
+	 * before a restart, else NULL (borrowed).  Returns 0 when the job
+	 * succeeded, -ECANCELED when it ended because a wait was cancelled (all
+	 * cleaned up: nothing of it is left), or another negative value with
+	 * the reason in @err.  Either way attempt_set_result() may have been
+	 * called.  A cancel, a timeout and an orderly stop all arrive as
+	 * -ECANCELED from a wait; how long clean-up may take is
+	 * attempt_grace_end().
+	 */
+	int (*co_run)(struct attempt *a, const json_t *saved, struct aw_err *err);
+
+	/*
+	 * After a restart of the daemon: true = go on with the same attempt
+	 * (co_run is called with the saved record), false = it was cut off and
+	 * on_lost decides.  NULL = false.
+	 */
+	bool (*adopt)(struct attempt *a, const json_t *saved);
+
+	/*
+	 * After a restart, before on_lost is applied to a cut-off attempt: end
+	 * whatever the old daemon left running, by identity.  Called through
+	 * co_offload (helper thread: no loop calls).  @executor, @handle as
+	 * co_engine_handle() kept them.  NULL = nothing can be left.
+	 */
+	void (*end_leftover)(const char *executor, const char *handle);
+
+	/* Progress {"done", "total", "unit", "rate"} or NULL.  Gives it.  Must not yield.  NULL = none ever. */
+	json_t *(*describe)(const struct attempt *a);
+
+	/* Free what priv holds.  The attempt is over.  NULL = nothing. */
+	void (*fini)(struct attempt *a);
+};
+
+/* The table, in kinds/kinds.c; NULL for a kind that is not built yet. */
+extern const struct kind *const kinds[N_JOB_KINDS];
+
+/* ---- what a kind may call during co_run ---- */
+
+/* The job's result.  Takes @result; a second call replaces the first. */
+void attempt_set_result(struct attempt *a, json_t *result);
+
+/* Progress has changed (for events); cheap, call it as often as you like. */
+void attempt_progressed(struct attempt *a);
+/* The output file has grown, for followers of job.output. */
+void attempt_output_grew(struct attempt *a);
+
+/* The moment at which politeness ends for a stopping attempt (a cancel's grace, the document's, or the daemon's stop). */
+struct mono attempt_grace_end(const struct attempt *a);
+
+/* Keep @record (<= 64 KiB, borrowed) for this attempt; committed when it returns.  0, -ECANCELED, -E2BIG. */
+int co_engine_save(struct attempt *a, const json_t *record);
+
+/* Keep where this attempt runs, so that a later daemon can end it.  Not waited for: it rides along with the next commit. */
+void attempt_set_handle(struct attempt *a, const char *executor, const char *handle);
+
+#endif

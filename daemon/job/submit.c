@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/engine_int.h"
+#include "proto/xalloc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* From documents to jobs: check, insert durably, admit. */
+
+static int refuse(struct submission *s, size_t i, bool is_many)
+{
+	char path[sizeof(s->err.path)];
+
+	if (is_many) {
+		(void)snprintf(path, sizeof(path), "/jobs/%zu%.150s", i, s->err.path);
+		memcpy(s->err.path, path, sizeof(path));
+	}
+	s->result = -EINVAL;
+	return -EINVAL;
+}
+
+static int check_document(struct submission *s, struct jobdoc *d)
+{
+	const struct kind_check who = { .uid = s->uid, .gid = s->gid };
+	const struct kind *kind = kinds[d->kind];
+
+	if (!kind)
+		return aw_fail_at(&s->err, AW_UNSUPPORTED, "/kind",
+				  "%s jobs are not supported by this version of awaitd",
+				  job_kind_name(d->kind));
+	if (d->queue && !runq_find(&engine.runq, d->queue))
+		return aw_fail_at(&s->err, AW_NOT_FOUND, "/queue",
+				  "there is no queue of that name; create it with \"awaitctl queue "
+				  "set NAME --limit N\"");
+	return kind->check ? kind->check(d, &who, &s->err) : 0;
+}
+
+static struct instant due_of(const struct jobdoc *d, struct instant now)
+{
+	if (d->has_delay && d->delay_us > 0)
+		return instant_add_us(now, d->delay_us);
+	if (d->has_at && d->at_ms > now.wall.ms)
+		return (struct instant){ .wall = { d->at_ms } };
+	return (struct instant){ 0 };
+}
+
+static void fill(struct store_new_job *n, const struct submission *s, const struct jobdoc *d)
+{
+	struct buf spec = { 0 };
+
+	buf_add_json(&spec, d->spec);
+	*n = (struct store_new_job){
+		.kind = d->kind,
+		.name = d->name,
+		.queue = d->queue,
+		.key = d->key,
+		.tags = d->tags ? buf_json_text(d->tags) : NULL,
+		.priority = d->priority,
+		.uid = s->uid,
+		.gid = s->gid,
+		.due = due_of(d, s->insert.at),
+	};
+	n->spec = buf_steal(&spec, &n->spec_len);
+}
+
+static int prepare(struct submission *s, bool is_many)
+{
+	s->insert.jobs = xcalloc(s->n, sizeof(*s->insert.jobs));
+	s->insert.n = s->n;
+	s->insert.at = engine_now();
+	for (size_t i = 0; i < s->n; i++) {
+		if (check_document(s, &s->docs[i]) < 0)
+			return refuse(s, i, is_many);
+		fill(&s->insert.jobs[i], s, &s->docs[i]);
+	}
+	return 0;
+}
+
+static void admit_new(struct store_new_job *n)
+{
+	struct job *job;
+
+	if (n->existing)
+		return;
+	job = engine_add_job(n->id, n->kind, n->queue, n->priority, n->uid);
+	job->due = n->due;
+	if (!n->due.wall.ms && kinds[n->kind]->due)
+		job->spec = xstrdup(n->spec);
+	engine_admit(job);
+}
+
+static void on_inserted(struct store_op *op)
+{
+	struct submission *s = container_of(op, struct submission, insert.op);
+
+	engine_landed();
+	s->result = 0;
+	if (op->result == -EEXIST) {
+		aw_fail_at(&s->err, AW_CONFLICT, "/key",
+			   "a job with this key was submitted before, with another document");
+		refuse(s, s->insert.conflict, s->is_many);
+	} else if (op->result < 0) {
+		aw_fail(&s->err, op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
+			op->result == -ENOSPC ?
+				"the disk of the state directory is full: make space, or remove jobs" :
+				"the job could not be stored");
+		s->result = -EINVAL;
+	} else {
+		for (size_t i = 0; i < s->n; i++)
+			admit_new(&s->insert.jobs[i]);
+	}
+	s->done(s);
+}
+
+void engine_submit(struct submission *s, bool is_many)
+{
+	s->is_many = is_many;
+	if (engine.is_stopping) {
+		s->result = aw_fail(&s->err, AW_SHUTTING_DOWN,
+				    "awaitd is stopping; submit again when it is back");
+		s->done(s);
+		return;
+	}
+	if (prepare(s, is_many) < 0) {
+		s->done(s);
+		return;
+	}
+	s->insert.op.type = STORE_INSERT;
+	s->insert.op.done = on_inserted;
+	engine_fly(&s->insert.op);
+}
+
+void submission_fini(struct submission *s)
+{
+	for (size_t i = 0; s->insert.jobs && i < s->n; i++) {
+		free((char *)s->insert.jobs[i].spec);
+		free((char *)s->insert.jobs[i].tags);
+	}
+	free(s->insert.jobs);
+	s->insert.jobs = NULL;
+	aw_err_fini(&s->err);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/engine_int.h"
+#include "daemon/job/users.h"
+#include "proto/limits.h"
+#include "proto/units.h"
+#include "proto/xalloc.h"
+
+#include <string.h>
+
+/*
+ * The job object, printed.  By hand, since this is most of what a pipelined
+ * submit costs.
+ */
+
+struct view {
+	const struct store_job *rec;
+	const json_t *key; /* NULL = none */
+	const json_t *spec; /* to print; NULL = print rec->spec as it is */
+	enum job_reason reason;
+	json_t *progress; /* owns */
+	bool is_whole;
+};
+
+static void add_key(struct buf *b, const char *name)
+{
+	buf_adds(b, ",\"");
+	buf_adds(b, name);
+	buf_adds(b, "\":");
+}
+
+static void add_word(struct buf *b, const char *name, const char *word)
+{
+	add_key(b, name);
+	if (!word) {
+		buf_adds(b, "null");
+		return;
+	}
+	buf_addc(b, '"');
+	buf_adds(b, word);
+	buf_addc(b, '"');
+}
+
+static void add_text(struct buf *b, const char *name, const char *text)
+{
+	add_key(b, name);
+	buf_add_json_string(b, text);
+}
+
+static void add_integer(struct buf *b, const char *name, int64_t value)
+{
+	add_key(b, name);
+	buf_addi(b, value);
+}
+
+static void add_time(struct buf *b, const char *name, struct wall t)
+{
+	char text[TIME_TEXT_BYTES];
+
+	if (t.ms)
+		time_format(t.ms, text);
+	add_word(b, name, t.ms ? text : NULL);
+}
+
+static void add_owner(struct buf *b, const struct store_job *rec)
+{
+	buf_adds(b, ",\"owner\":{\"uid\":");
+	buf_addi(b, rec->uid);
+	add_integer(b, "gid", rec->gid);
+	add_text(b, "user", users_name(rec->uid));
+	buf_addc(b, '}');
+}
+
+static void add_truncated(struct buf *b, const char *name, bool *any)
+{
+	if (*any)
+		buf_addc(b, ',');
+	*any = true;
+	buf_addc(b, '"');
+	buf_adds(b, name);
+	buf_addc(b, '"');
+}
+
+/* Text that the store kept is parsed again, so that a damaged row cannot break the protocol's framing. */
+static void add_stored(struct buf *b, const char *name, const char *text)
+{
+	json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+	add_key(b, name);
+	buf_add_json(b, value);
+	json_decref(value);
+}
+
+static void add_bulk(struct buf *b, const struct view *v)
+{
+	const struct store_job *rec = v->rec;
+	bool result_long = !v->is_whole && rec->result_json &&
+			   strlen(rec->result_json) > LIST_VALUE_MAX_BYTES;
+	bool spec_long = !v->is_whole && rec->spec_len > LIST_VALUE_MAX_BYTES;
+	bool any = false;
+
+	add_stored(b, "result", result_long ? NULL : rec->result_json);
+	add_stored(b, "error", rec->error_json);
+	add_key(b, "spec");
+	if (spec_long || (!v->spec && !rec->spec))
+		buf_adds(b, "null");
+	else if (v->spec)
+		buf_add_json(b, v->spec);
+	else
+		buf_add(b, rec->spec, rec->spec_len);
+	buf_adds(b, ",\"truncated\":[");
+	if (result_long)
+		add_truncated(b, "result", &any);
+	if (spec_long)
+		add_truncated(b, "spec", &any);
+	buf_adds(b, "]}");
+}
+
+static int attempts_left(const struct store_job *rec)
+{
+	return rec->state == JOB_DONE || rec->attempt > 0 ? 0 : 1;
+}
+
+static void print_view(struct buf *b, const struct view *v)
+{
+	const struct store_job *rec = v->rec;
+
+	buf_reserve(b, 1024 + rec->spec_len);
+	buf_adds(b, "{\"id\":");
+	buf_addi(b, rec->id);
+	add_word(b, "kind", job_kind_name(rec->kind));
+	add_text(b, "name", rec->name);
+	if (rec->tags)
+		add_stored(b, "tags", rec->tags);
+	else
+		buf_adds(b, ",\"tags\":[]");
+	add_text(b, "queue", rec->queue);
+	add_integer(b, "priority", rec->priority);
+	add_word(b, "state", job_state_name(rec->state));
+	add_word(b, "reason", job_reason_name(v->reason));
+	add_word(b, "outcome", job_outcome_name(rec->outcome));
+	add_owner(b, rec);
+	add_integer(b, "attempt", rec->attempt);
+	add_integer(b, "attempts_left", attempts_left(rec));
+	add_time(b, "submitted_at", rec->submitted);
+	add_time(b, "due_at", rec->due);
+	add_time(b, "started_at", rec->started);
+	add_time(b, "ended_at", rec->ended);
+	buf_adds(b, ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],\"retry_of\":null");
+	add_key(b, "key");
+	buf_add_json(b, v->key);
+	add_key(b, "progress");
+	buf_add_json(b, v->progress);
+	add_bulk(b, v);
+}
+
+static enum job_reason reason_of(const struct store_job *rec, const struct job *job)
+{
+	if (rec->state != JOB_WAITING)
+		return JOB_NO_REASON;
+	if (job && job->place == JOB_IN_QUEUE)
+		return job->queue->is_paused ? JOB_WAITS_PAUSED : JOB_WAITS_SLOT;
+	if (job && job->place != JOB_NOWHERE)
+		return JOB_WAITS_TIME;
+	/* Its start is on its way to the store: the last thing it waited for was a slot. */
+	return JOB_WAITS_SLOT;
+}
+
+void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, bool is_whole)
+{
+	const struct job *job = jobtab_find(&engine.tab, rec->id);
+	json_t *spec = rec->spec ? json_loadb(rec->spec, rec->spec_len, 0, NULL) : NULL;
+	struct view v = {
+		.rec = rec,
+		.key = json_object_get(spec, "key"),
+		.reason = reason_of(rec, job),
+		.is_whole = is_whole,
+	};
+	json_t *shown = NULL;
+
+	if (spec)
+		shown = is_whole && engine_may_see(viewer, rec->uid) ?
+				json_incref(spec) :
+				jobdoc_masked(rec->kind, spec);
+	v.spec = shown ? shown : json_null();
+	if (job && job->run && job->run->coro && job->run->kind->describe)
+		v.progress = job->run->kind->describe(&job->run->a);
+	print_view(b, &v);
+	json_decref(v.progress);
+	json_decref(shown);
+	json_decref(spec);
+}
+
+void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
+{
+	const struct store_new_job *n = &s->insert.jobs[i];
+	const struct store_job rec = {
+		.id = n->id,
+		.kind = n->kind,
+		.state = JOB_WAITING,
+		.name = (char *)n->name,
+		.tags = (char *)n->tags,
+		.queue = (char *)n->queue,
+		.priority = n->priority,
+		.uid = n->uid,
+		.gid = n->gid,
+		.submitted = s->insert.at.wall,
+		.due = n->due.wall,
+		.spec = (char *)n->spec,
+		.spec_len = n->spec_len,
+	};
+	const struct view v = {
+		.rec = &rec,
+		.key = json_object_get(s->docs[i].spec, "key"),
+		.reason = reason_of(&rec, jobtab_find(&engine.tab, n->id)),
+		.is_whole = true,
+	};
+
+	print_view(b, &v);
+}
