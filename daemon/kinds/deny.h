@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_KINDS_DENY_H
+#define DAEMON_KINDS_DENY_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/*
+ * Addresses that are never contacted, whoever asks (R4.12): link-local,
+ * metadata services, multicast, "this host", also in their IPv6 disguises.
+ * Pure.  What is neither IPv4 nor IPv6 is denied too.
+ */
+bool deny_address(const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_KINDS_DEST_H
+#define DAEMON_KINDS_DEST_H
+
+#include "proto/err.h"
+#include "proto/xalloc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Where a download's bytes go (R4.13).  A file below one of the configured
+ * output roots grows as ".NAME.JOB.part" beside its final place, which it
+ * takes only when it is complete and on disk; a body without an output path
+ * lies in the job's own folder and grows in place, so that it can be read
+ * while it comes.
+ *
+ * Everything here blocks (co_offload), but for dest_check(), which is pure,
+ * and dest_write(), which goes to the page cache.  None yields.
+ */
+struct dest {
+	int dir_fd, fd; /* own; -1 = none */
+	char *dir;	/* owns; for messages */
+	char *name;	/* owns; the final name in dir */
+	char *part;	/* owns; the name while it grows, NULL when that is name itself */
+	char *handle;	/* owns; what dest_remove_leftover() takes; NULL when there is no part */
+	bool overwrite;
+	bool is_private; /* final mode 0600, else 0644 */
+};
+
+/*
+ * The canonical absolute path for a job's @output: a relative one is below
+ * the first of @roots (absolute, NULL-terminated).  Gives @ret_path, or
+ * -EINVAL with AW_PARAMS at /output when it is no file below a root.
+ */
+MUST_USE int dest_check(const char *output, char *const *roots, char **ret_path,
+			struct aw_err *err);
+
+/* An empty one: every failure path may call dest_discard(). */
+void dest_init(struct dest *d);
+
+/*
+ * Open @path (as dest_check() made it) for @job: the folder must be there, be
+ * reached without symlinks from its root and be writable; the file must not
+ * be there unless @overwrite.  What an earlier attempt of @job left is
+ * removed.  0, or -EINVAL with AW_IO or AW_STORAGE_FULL in @err.
+ */
+MUST_USE int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job,
+		       bool overwrite, bool is_private, struct aw_err *err);
+
+/* Open @path in a folder of the daemon's own; what is there is replaced.  Errors as above. */
+MUST_USE int dest_open_body(struct dest *d, const char *path, struct aw_err *err);
+
+/* Append.  0, or -EINVAL with AW_IO or AW_STORAGE_FULL. */
+MUST_USE int dest_write(struct dest *d, const void *data, size_t len, struct aw_err *err);
+
+/* Bring the bytes to disk. */
+MUST_USE int dest_sync(struct dest *d, struct aw_err *err);
+
+/*
+ * After dest_sync(): give the file its name, durably, and close.  On failure
+ * the caller discards; only when the folder cannot be brought to disk does
+ * the file have its name nevertheless.
+ */
+MUST_USE int dest_publish(struct dest *d, struct aw_err *err);
+
+/* Close; what is not published is removed.  Harmless on an empty one and when called twice. */
+void dest_discard(struct dest *d);
+
+/* After a crash: remove the part file that @handle names, unless somebody writes it. */
+void dest_remove_leftover(const char *handle);
+
+#endif

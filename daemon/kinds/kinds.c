@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/kind.h"
+
+extern const struct kind kind_timer, kind_fetch, kind_worker;
+
+const struct kind *const kinds[N_JOB_KINDS] = {
+	[JOB_TIMER] = &kind_timer,
+	[JOB_FETCH] = &kind_fetch,
+	[JOB_WORKER] = &kind_worker,
+};

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/kinds/workenv.h"
+
+#include "daemon/conf.h"
+#include "proto/xalloc.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYSTEM_PATH "/usr/local/bin:/usr/bin:/bin"
+
+struct list_of_text {
+	char **items; /* owns, NULL-terminated */
+	size_t n;
+};
+
+static void add(struct list_of_text *l, char *text)
+{
+	l->items = xreallocarray(l->items, l->n + 2, sizeof(char *));
+	l->items[l->n++] = text;
+	l->items[l->n] = NULL;
+}
+
+/* Unless the job's own says otherwise. */
+static void add_default(struct list_of_text *l, const json_t *env, const char *name,
+			const char *value)
+{
+	if (value && !json_object_get(env, name))
+		add(l, xasprintf("%s=%s", name, value));
+}
+
+/*
+ * The daemon's user, as the login that started it or its service manager has
+ * it; the password database only where they are silent.  Read once, at the
+ * first call, which comes at start-up.
+ */
+struct self {
+	const char *home, *user, *shell;
+};
+
+static const struct self *self(void)
+{
+	static struct self s;
+	const struct passwd *pw;
+
+	if (s.home)
+		return &s;
+	pw = getpwuid(geteuid());
+	s.user = pw ? xstrdup(pw->pw_name) : getenv("USER");
+	s.shell = pw && *pw->pw_shell ? xstrdup(pw->pw_shell) : "/bin/sh";
+	s.home = conf->is_system ? NULL : getenv("HOME");
+	if (!s.home || s.home[0] != '/')
+		s.home = pw && pw->pw_dir[0] == '/' ? xstrdup(pw->pw_dir) : "/";
+	return &s;
+}
+
+const char *workenv_home(void)
+{
+	return self()->home;
+}
+
+static const char *default_path(void)
+{
+	const char *ours = conf->is_system ? NULL : getenv("PATH");
+
+	return ours && *ours ? ours : SYSTEM_PATH;
+}
+
+char **workenv_make(const struct attempt *a, const json_t *env)
+{
+	struct list_of_text l = { 0 };
+	const char *name;
+	json_t *value;
+
+	add_default(&l, env, "PATH", default_path());
+	add_default(&l, env, "HOME", self()->home);
+	add_default(&l, env, "USER", self()->user);
+	add_default(&l, env, "LOGNAME", self()->user);
+	add_default(&l, env, "SHELL", self()->shell);
+	add_default(&l, env, "LANG", getenv("LANG"));
+	add_default(&l, env, "TZ", getenv("TZ"));
+	add(&l, xasprintf("AWAITD_JOB_ID=%lld", (long long)a->id));
+	add(&l, xasprintf("AWAITD_ATTEMPT=%u", a->attempt));
+	/* The same for every attempt: what a worker does outside can be made to happen once with it. */
+	add(&l, xasprintf("AWAITD_IDEMPOTENCY_KEY=awaitd-job-%lld", (long long)a->id));
+	json_object_foreach ((json_t *)env, name, value)
+		add(&l, xasprintf("%s=%s", name, json_string_value(value)));
+	return l.items;
+}
+
+void workenv_free(char **env)
+{
+	for (char **e = env; e && *e; e++)
+		free(*e);
+	free(env);
+}

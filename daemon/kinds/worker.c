@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/kind.h"
+
+#include "daemon/conf.h"
+#include "daemon/job/jobdir.h"
+#include "daemon/kinds/proc.h"
+#include "daemon/kinds/workenv.h"
+#include "daemon/log.h"
+#include "daemon/supervisor/tree.h"
+#include "proto/jobdoc.h"
+#include "proto/xalloc.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How long a leftover of another life of the daemon may take to die. */
+#define LEFTOVER_MS 10000
+
+/* A program under the supervisor. */
+struct worker {
+	struct attempt *attempt;
+	struct proc proc;
+};
+
+static void on_grew(struct proc *p)
+{
+	attempt_output_grew(container_of(p, struct worker, proc)->attempt);
+}
+
+static int make_folder(void *arg)
+{
+	const struct attempt *a = arg;
+
+	return jobdir_make(a->id);
+}
+
+static const char **argv_of(const json_t *spec)
+{
+	const json_t *list = json_object_get(spec, "argv");
+	size_t n = json_array_size(list);
+	const char **argv = xcalloc(n + 1, sizeof(char *));
+
+	for (size_t i = 0; i < n; i++)
+		argv[i] = json_string_value(json_array_get(list, i));
+	return argv;
+}
+
+/* The message borrows from the document, the environment and the path. */
+static int start(struct worker *w)
+{
+	struct attempt *a = w->attempt;
+	const json_t *spec = a->doc.spec, *input = json_object_get(spec, "stdin");
+	cleanup_free const char **argv = argv_of(spec);
+	cleanup_free char *log_path = jobdir_path(a->id, a->attempt, "log");
+	char **env = workenv_make(a, json_object_get(spec, "env"));
+	const struct msg_start m = {
+		.argv = argv,
+		.env = (const char **)env,
+		.cwd = jobdoc_string(spec, "cwd", workenv_home()),
+		.log_path = log_path,
+		.stdin_text = json_string_value(input),
+		.stdin_len = json_string_length(input),
+		.log_limit_bytes = conf->output_limit_bytes,
+		.umask = conf->is_system ? 0077 : 0022,
+		.no_new_privs = conf->is_system,
+	};
+	int r;
+
+	w->proc.job = a->id;
+	w->proc.attempt = a->attempt;
+	w->proc.grew = on_grew;
+	r = proc_start(&w->proc, &m);
+	workenv_free(env);
+	return r;
+}
+
+/* ---- what became of it ---- */
+
+static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
+{
+	const char *program = json_string_value(json_array_get(json_object_get(a->doc.spec, "argv"), 0));
+	const json_t *env = json_object_get(a->doc.spec, "env");
+	const char *own_path = json_string_value(json_object_get(env, "PATH"));
+
+	if (error == ENOENT && !strchr(program, '/'))
+		return aw_fail(err, AW_SPAWN,
+			       "cannot run \"%s\": there is no such program in %s; install it, or "
+			       "give its whole path",
+			       program, own_path ? own_path : "the worker's PATH");
+	if (error == ENOENT)
+		return aw_fail(err, AW_SPAWN,
+			       "cannot run \"%s\": the file, or the interpreter its first line "
+			       "names, does not exist",
+			       program);
+	if (error == EACCES)
+		return aw_fail(err, AW_SPAWN,
+			       "cannot run \"%s\": permission denied; is it executable (chmod +x) "
+			       "and may awaitd's user reach it?",
+			       program);
+	if (error == ENOEXEC)
+		return aw_fail(err, AW_SPAWN,
+			       "cannot run \"%s\": it is no program; a script needs a first line "
+			       "like #!/bin/sh",
+			       program);
+	return aw_fail(err, AW_SPAWN, "cannot run \"%s\": %s", program, strerror(error));
+}
+
+static int fail_spawn(const struct attempt *a, unsigned stage, int error, struct aw_err *err)
+{
+	if (stage == STAGE_EXEC)
+		fail_exec(a, error, err);
+	else if (stage == STAGE_CWD)
+		aw_fail(err, AW_SPAWN, "cannot enter the working directory \"%s\": %s; make it, or "
+				       "give another cwd",
+			jobdoc_string(a->doc.spec, "cwd", workenv_home()), strerror(error));
+	else
+		aw_fail(err, AW_SPAWN, "the worker could not be started (%s): %s",
+			msg_stage_name(stage), strerror(error));
+	aw_err_fact(err, "stage", json_string(msg_stage_name(stage)));
+	aw_err_fact(err, "errno", json_string(strerrorname_np(error)));
+	return -EINVAL;
+}
+
+static json_t *signal_json(int signo)
+{
+	const char *abbrev = sigabbrev_np(signo);
+
+	if (signo == 0)
+		return json_null();
+	return abbrev ? json_sprintf("SIG%s", abbrev) :
+			json_sprintf("SIGRTMIN+%d", signo - SIGRTMIN);
+}
+
+static void set_result(struct attempt *a, const struct msg_exited *e)
+{
+	json_t *result = json_object();
+
+	json_object_set_new(result, "exit",
+			    e->exit_status < 0 ? json_null() : json_integer(e->exit_status));
+	json_object_set_new(result, "signal", signal_json(e->term_signal));
+	json_object_set_new(result, "user_time", json_real((double)e->user_us / 1e6));
+	json_object_set_new(result, "system_time", json_real((double)e->system_us / 1e6));
+	json_object_set_new(result, "max_rss", json_integer(e->max_rss_bytes));
+	attempt_set_result(a, result);
+}
+
+static bool is_success(const json_t *spec, int exit_status)
+{
+	const json_t *list = json_object_get(spec, "success");
+
+	if (!list)
+		return exit_status == 0;
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (json_integer_value(json_array_get(list, i)) == exit_status)
+			return true;
+	return false;
+}
+
+static int judge(const struct attempt *a, const struct msg_exited *e, struct aw_err *err)
+{
+	if (e->term_signal) {
+		json_t *name = signal_json(e->term_signal);
+
+		aw_fail(err, AW_SIGNAL, "the program was ended by %s", json_string_value(name));
+		aw_err_fact(err, "signal", name);
+		return -EINVAL;
+	}
+	if (is_success(a->doc.spec, e->exit_status))
+		return 0;
+	aw_fail(err, AW_EXIT, "the program ended with status %d; \"awaitctl output %" PRId64
+			      "\" shows what it said",
+		e->exit_status, a->id);
+	aw_err_fact(err, "exit", json_integer(e->exit_status));
+	return -EINVAL;
+}
+
+/* ---- identity, for a daemon that comes after us ---- */
+
+static void keep_handle(struct attempt *a, const struct msg_started *s)
+{
+	cleanup_free char *handle =
+		xasprintf("%d %" PRIu64 " %s %" PRId64 " %u", s->pid, s->start_ticks, s->boot_id,
+			  a->id, a->attempt);
+
+	attempt_set_handle(a, "local", handle);
+}
+
+static void end_identity(const struct tree_identity *id)
+{
+	size_t n_left = tree_end_leftover(id, LEFTOVER_MS);
+
+	if (n_left)
+		log_error("job %" PRId64 ": %zu processes of a cut-off attempt cannot be ended, "
+			  "process %d among them",
+			  id->job, n_left, (int)id->pid);
+}
+
+static void worker_end_leftover(const char *executor, const char *handle)
+{
+	struct tree_identity id = { 0 };
+	char boot_id[SUP_BOOT_ID_BYTES];
+	int pid;
+
+	/* Another boot: the number may be anybody's by now, and what we started is gone. */
+	if (!executor || strcmp(executor, "local") != 0 ||
+	    sscanf(handle, "%d %" SCNu64 " %39s %" SCNd64 " %u", &pid, &id.start_ticks, boot_id,
+		   &id.job, &id.attempt) != 5 ||
+	    pid <= 1 || strcmp(boot_id, now_boot_id()) != 0)
+		return;
+	id.pid = pid;
+	end_identity(&id);
+}
+
+static int end_lost(void *arg)
+{
+	const struct worker *w = arg;
+	const struct tree_identity id = {
+		.pid = w->proc.started.pid,
+		.start_ticks = w->proc.started.start_ticks,
+		.job = w->proc.job,
+		.attempt = w->proc.attempt,
+	};
+
+	end_identity(&id);
+	return 0;
+}
+
+/* ---- the attempt ---- */
+
+static int64_t grace_left_us(const struct attempt *a)
+{
+	int64_t left_ns = attempt_grace_end(a).ns - now_mono().ns;
+
+	return left_ns > 0 ? left_ns / 1000 : 0;
+}
+
+/*
+ * Wait until the tree is gone.  Each cancel that arrives tells the supervisor
+ * (the first one stops it, a later one may have a shorter grace), and the
+ * wait goes on: the attempt ends only when nothing of it is left.
+ */
+static int co_until_gone(struct worker *w)
+{
+	bool is_cancelled = false;
+
+	while (w->proc.state == PROC_ASKED || w->proc.state == PROC_RUNNING) {
+		enum proc_state before = w->proc.state;
+
+		if (co_proc_wait(&w->proc, before) == -ECANCELED) {
+			is_cancelled = true;
+			proc_kill(&w->proc, grace_left_us(w->attempt));
+		} else if (w->proc.state == PROC_RUNNING && before == PROC_ASKED) {
+			keep_handle(w->attempt, &w->proc.started);
+		}
+	}
+	return is_cancelled ? -ECANCELED : 0;
+}
+
+static int finish(struct worker *w, struct aw_err *err)
+{
+	switch (w->proc.state) {
+	case PROC_EXITED:
+		set_result(w->attempt, &w->proc.exited);
+		return judge(w->attempt, &w->proc.exited, err);
+	case PROC_FAILED:
+		return fail_spawn(w->attempt, w->proc.failed.stage, w->proc.failed.error, err);
+	case PROC_LOST:
+	case PROC_ASKED:
+	case PROC_RUNNING:
+		break;
+	}
+	if (w->proc.started.pid > 0)
+		co_offload(end_lost, w);
+	return aw_fail(err, AW_LOST,
+		       "the supervisor was killed while it ran: how it ended is not known; look "
+		       "whether its work was done, then submit it again");
+}
+
+static int co_worker_run(struct attempt *a, const json_t *saved, struct aw_err *err)
+{
+	struct worker *w = a->priv;
+	int r, cancelled;
+
+	(void)saved;
+	w->attempt = a;
+	r = co_offload(make_folder, a);
+	if (r < 0)
+		return aw_fail(err, r == -ENOSPC ? AW_STORAGE_FULL : AW_IO,
+			       "cannot make the folder for the output: %s", strerror(-r));
+	r = start(w);
+	if (r == -E2BIG)
+		return fail_spawn(a, STAGE_EXEC, E2BIG, err);
+	if (r < 0)
+		return aw_fail(err, AW_LOST, "the supervisor cannot be started: %s", strerror(-r));
+	cancelled = co_until_gone(w);
+	r = finish(w, err);
+	proc_forget(&w->proc);
+	return cancelled ? cancelled : r;
+}
+
+static void worker_fini(struct attempt *a)
+{
+	struct worker *w = a->priv;
+
+	if (w && w->attempt)
+		proc_forget(&w->proc);
+}
+
+extern const struct kind kind_worker;
+const struct kind kind_worker = {
+	.kind = JOB_WORKER,
+	.private_bytes = sizeof(struct worker),
+	.co_run = co_worker_run,
+	.end_leftover = worker_end_leftover,
+	.fini = worker_fini,
+};

@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/kinds/xfer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+
+#include "daemon/co/coro.h"
+#include "daemon/kinds/deny.h"
+#include "daemon/kinds/xferurl.h"
+
+#define BUFFER_BYTES (64 * 1024L)
+#define HEAD_MAX_BYTES (256 * 1024)
+#define LOCATION_MAX_BYTES (8 * 1024)
+
+static char *address_text(const struct sockaddr *address)
+{
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	if (address->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text,
+			  sizeof(text));
+	else if (address->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text,
+			  sizeof(text));
+	return xstrdup(text);
+}
+
+/* ---- URLs ---- */
+
+int xfer_check_url(const char *url, struct aw_err *err)
+{
+	CURLUcode code;
+	CURLU *u = xferurl_parse(url, &code);
+	cleanup_free char *host = u ? xferurl_part(u, CURLUPART_HOST, 0) : NULL;
+	bool is_http = u && (xferurl_has_scheme(u, "http") || xferurl_has_scheme(u, "https"));
+
+	curl_url_cleanup(u);
+	if (!u)
+		return aw_fail_at(err, AW_PARAMS, "/url", "is not a usable URL: %s%s",
+				  curl_url_strerror(code),
+				  strchr(url, ' ') ? "; write a space as %20" : "");
+	if (!is_http)
+		return aw_fail_at(err, AW_PARAMS, "/url", "must begin with http:// or https://");
+	if (!*host)
+		return aw_fail_at(err, AW_PARAMS, "/url", "names no host");
+	return 0;
+}
+
+/* ---- a hop: what libcurl tells while it runs ---- */
+
+static void touch(struct xfer *x)
+{
+	x->active_at = now_mono();
+}
+
+static bool is_redirect_status(long status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* The empty line after a head.  0, or negative to end the hop here. */
+static int head_done(struct xfer *x)
+{
+	const char *type = NULL;
+	curl_off_t length = -1;
+
+	curl_easy_getinfo(x->item.easy, CURLINFO_RESPONSE_CODE, &x->status);
+	if (x->status < 200)
+		return 0;
+	x->is_head_done = true;
+	if (is_redirect_status(x->status) && x->location && x->max_redirects > 0 &&
+	    !x->wants_status(x, x->status)) {
+		x->is_redirect = true; /* its body is of no interest */
+		return -EINVAL;
+	}
+	curl_easy_getinfo(x->item.easy, CURLINFO_CONTENT_TYPE, &type);
+	curl_easy_getinfo(x->item.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	free(x->content_type);
+	x->content_type = type ? xferurl_clean_text(type) : NULL;
+	x->content_length = length;
+	return x->on_head(x);
+}
+
+static void take_location(struct xfer *x, const char *line, size_t len)
+{
+	size_t at = strlen("location:");
+
+	while (at < len && (line[at] == ' ' || line[at] == '\t'))
+		at++;
+	while (len > at && strchr(" \t\r\n", line[len - 1]))
+		len--;
+	free(x->location);
+	x->location = len - at <= LOCATION_MAX_BYTES ? xstrndup(line + at, len - at) : xstrdup("");
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct xfer *x = arg;
+	size_t len = size * n;
+	bool is_empty = len <= 2 && (line[0] == '\r' || line[0] == '\n');
+
+	touch(x);
+	x->head_bytes += (int64_t)len;
+	if (x->head_bytes > HEAD_MAX_BYTES) {
+		aw_fail(&x->err, AW_NETWORK, "%.200s answers with more than %d KiB of headers",
+			x->effective_url, HEAD_MAX_BYTES / 1024);
+		return 0;
+	}
+	if (x->is_head_done) /* trailers */
+		return len;
+	if (is_empty)
+		return head_done(x) < 0 ? 0 : len;
+	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+		free(x->location);
+		x->location = NULL;
+	} else if (len >= 9 && strncasecmp(line, "location:", 9) == 0) {
+		take_location(x, line, len);
+	}
+	return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct xfer *x = arg;
+	size_t len = size * n;
+
+	touch(x);
+	if (!xferpool_take(&x->item, len))
+		return CURL_WRITEFUNC_PAUSE;
+	/* Any other number than @len ends the transfer. */
+	return x->on_data(x, data, len) < 0 ? len + 1 : len;
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct xfer *x = arg;
+
+	(void)purpose;
+	lookup_end(&x->lookup);
+	if (deny_address(&address->addr)) {
+		free(x->denied);
+		x->denied = address_text(&address->addr);
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		      address->protocol);
+}
+
+static int on_connected(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	struct xfer *x = arg;
+
+	(void)ip;
+	(void)local_ip;
+	(void)port;
+	(void)local_port;
+	lookup_end(&x->lookup);
+	x->is_connected = true;
+	touch(x);
+	return CURL_PREREQFUNC_OK;
+}
+
+/* ---- a hop: options ---- */
+
+/* setopt fails for lack of memory only, or when this libcurl is not the one we were built for. */
+#define SET(option, value)                                                         \
+	do {                                                                       \
+		if (curl_easy_setopt(x->item.easy, (option), (value)) != CURLE_OK) \
+			xalloc_die();                                              \
+	} while (0)
+
+static void set_policy(struct xfer *x)
+{
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_QUICK_EXIT, 1L);
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_REDIR_PROTOCOLS_STR,
+	    xferurl_has_scheme(x->first, "https") ? "https" : "http,https");
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_MAXREDIRS, 0L);
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	SET(CURLOPT_PROXY, x->proxy ? x->proxy : "");
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	SET(CURLOPT_USERAGENT, "awaitd/" PACKAGE_VERSION);
+	SET(CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+	SET(CURLOPT_NOPROGRESS, 1L);
+}
+
+static void set_callbacks(struct xfer *x)
+{
+	SET(CURLOPT_ERRORBUFFER, x->why);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, x);
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, x);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, x);
+	SET(CURLOPT_PREREQFUNCTION, on_connected);
+	SET(CURLOPT_PREREQDATA, x);
+}
+
+/* The method of this hop: a redirect may have turned it into a GET. */
+static const char *hop_method(const struct xfer *x)
+{
+	return x->drops_body ? "GET" : x->method;
+}
+
+static void add_header(struct xfer *x, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(x->list, line);
+
+	if (!list)
+		xalloc_die();
+	x->list = list;
+}
+
+static void set_headers(struct xfer *x)
+{
+	const char *name;
+	json_t *value;
+
+	/* libcurl would call any body a form; what it is only the job knows. */
+	add_header(x, "Content-Type:");
+	add_header(x, "Expect:");
+	json_object_foreach((json_t *)x->headers, name, value) {
+		const char *text = json_string_value(value);
+		cleanup_free char *line = NULL;
+
+		if (!text)
+			continue;
+		/* "Name:" would remove a header; this is how libcurl writes an empty one. */
+		line = *text ? xasprintf("%s: %s", name, text) : xasprintf("%s;", name);
+		add_header(x, line);
+	}
+	SET(CURLOPT_HTTPHEADER, x->list);
+}
+
+static void set_request(struct xfer *x)
+{
+	const char *method = hop_method(x);
+	bool has_body = x->body && !x->drops_body;
+	bool wants_body = strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+			  strcmp(method, "PATCH") == 0;
+
+	set_headers(x);
+	if (has_body || wants_body) {
+		SET(CURLOPT_POST, 1L);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(has_body ? x->body_len : 0));
+		SET(CURLOPT_POSTFIELDS, has_body ? x->body : "");
+	}
+	if (strcmp(method, "HEAD") == 0)
+		SET(CURLOPT_NOBODY, 1L);
+	else
+		SET(CURLOPT_CUSTOMREQUEST, method);
+}
+
+/*
+ * A connection that was used once may be used again by a GET or HEAD of the
+ * daemon's own user that carries nothing private: no headers, no credentials,
+ * no body, no proxy.  Everything else gets a fresh one that is closed
+ * afterwards:
+ *  - libcurl's matching of connections to requests has leaked identities
+ *    between them more than once (CVE-2026-5545 and others), so owners and
+ *    credentials never meet on one connection;
+ *  - on a reused connection that turns out to be dead libcurl sends the
+ *    request again by itself, which a POST with at-most-once semantics must
+ *    not suffer.
+ * Measured on loopback, 5,000 files of 1 KB: 68 us of CPU each with reuse,
+ * 93 without; over a network it saves one or more round trips each.
+ */
+static bool may_share_connection(const struct xfer *x)
+{
+	const char *method = hop_method(x);
+
+	return x->may_reuse && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) &&
+	       json_object_size(x->headers) == 0 && !x->user && (!x->body || x->drops_body) &&
+	       (!x->proxy || !*x->proxy);
+}
+
+static void set_peer(struct xfer *x)
+{
+	cleanup_free char *url = xferurl_part(x->hop, CURLUPART_URL, 0);
+	int64_t connect_ms = (x->connect_timeout_us + 999) / 1000;
+
+	SET(CURLOPT_URL, url);
+	if (x->user && xferurl_same_origin(x->first, x->hop)) {
+		SET(CURLOPT_USERNAME, x->user);
+		SET(CURLOPT_PASSWORD, x->password);
+	}
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(connect_ms > INT_MAX ? INT_MAX : connect_ms));
+	if (!may_share_connection(x)) {
+		SET(CURLOPT_FRESH_CONNECT, 1L);
+		SET(CURLOPT_FORBID_REUSE, 1L);
+	}
+}
+
+/* ---- a hop: begin and end, on the loop's stack ---- */
+
+static void on_done(struct xferpool_item *item, int code)
+{
+	struct xfer *x = container_of(item, struct xfer, item);
+
+	x->code = code;
+	x->is_done = true;
+	signal_flag_raise(&x->flag);
+}
+
+static void hop_begin(void *arg)
+{
+	struct xfer *x = arg;
+
+	x->is_done = x->is_connected = x->is_head_done = x->is_redirect = false;
+	x->head_bytes = 0;
+	x->uploaded_bytes = 0;
+	x->why[0] = '\0';
+	touch(x);
+	x->item.done = on_done;
+	x->item.easy = curl_easy_init();
+	if (!x->item.easy)
+		xalloc_die();
+	set_policy(x);
+	set_callbacks(x);
+	set_request(x);
+	set_peer(x);
+	xferpool_add(&x->item);
+}
+
+static void hop_end(void *arg)
+{
+	struct xfer *x = arg;
+	long os_errno = 0;
+
+	curl_easy_getinfo(x->item.easy, CURLINFO_OS_ERRNO, &os_errno);
+	x->os_errno = (int)os_errno;
+	if (!x->is_done || x->code == CURLE_OPERATION_TIMEDOUT)
+		lookup_abandon(&x->lookup);
+	lookup_end(&x->lookup);
+	xferpool_remove(&x->item);
+	curl_slist_free_all(x->list);
+	x->list = NULL;
+}
+
+/* ---- what went wrong ---- */
+
+static bool is_tls_code(CURLcode code)
+{
+	static const CURLcode codes[] = {
+		CURLE_SSL_CONNECT_ERROR,     CURLE_PEER_FAILED_VERIFICATION,
+		CURLE_SSL_ENGINE_NOTFOUND,   CURLE_SSL_ENGINE_SETFAILED,
+		CURLE_SSL_CERTPROBLEM,	     CURLE_SSL_CIPHER,
+		CURLE_USE_SSL_FAILED,	     CURLE_SSL_CACERT_BADFILE,
+		CURLE_SSL_SHUTDOWN_FAILED,   CURLE_SSL_CRL_BADFILE,
+		CURLE_SSL_ISSUER_ERROR,	     CURLE_SSL_PINNEDPUBKEYNOTMATCH,
+		CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_CLIENTCERT,
+	};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i] == code)
+			return true;
+	return false;
+}
+
+static const char *tls_advice(CURLcode code)
+{
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		return "; check the address, or add the server's CA to this machine's certificates";
+	if (code == CURLE_SSL_CACERT_BADFILE)
+		return "; install this machine's CA certificates (ca-certificates)";
+	return "";
+}
+
+static int fail_connect(struct xfer *x, const char *where, const char *why, struct aw_err *err)
+{
+	if (x->denied)
+		return aw_fail(err, AW_NETWORK,
+			       "%s is at %s, a link-local, metadata or multicast address, which "
+			       "awaitd never contacts",
+			       where, x->denied);
+	return aw_fail(err, AW_NETWORK, "cannot connect to %s: %s", where,
+		       x->os_errno ? strerror(x->os_errno) : why);
+}
+
+static int explain(struct xfer *x, struct aw_err *err)
+{
+	CURLcode code = (CURLcode)x->code;
+	cleanup_free char *host_raw = xferurl_part(x->hop, CURLUPART_HOST, 0);
+	cleanup_free char *host = xferurl_clean_text(host_raw);
+	cleanup_free char *port = xferurl_part(x->hop, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+	cleanup_free char *where = xasprintf("%.200s port %s", host, port);
+	cleanup_free char *why = xferurl_clean_text(x->why[0] ? x->why : curl_easy_strerror(code));
+
+	if (is_tls_code(code))
+		return aw_fail(err, AW_TLS, "no secure connection to %s: %s%s", where, why,
+			       tls_advice(code));
+	switch ((int)code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return aw_fail(err, AW_NETWORK,
+			       "cannot resolve host \"%.200s\": check the name and this machine's "
+			       "name servers",
+			       host);
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return aw_fail(err, AW_NETWORK,
+			       "cannot resolve the proxy's name: check the setting \"proxy\"");
+	case CURLE_COULDNT_CONNECT:
+		return fail_connect(x, where, why, err);
+	case CURLE_OPERATION_TIMEDOUT:
+		return aw_fail(err, AW_TIMEOUT, "no connection to %s within %g s (connect_timeout)",
+			       where, (double)x->connect_timeout_us / 1e6);
+	case CURLE_GOT_NOTHING:
+		return aw_fail(err, AW_NETWORK, "%s closed the connection without an answer",
+			       where);
+	case CURLE_PARTIAL_FILE:
+		return aw_fail(err, AW_NETWORK, "%s closed the connection before the end: %s",
+			       where, why);
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_WEIRD_SERVER_REPLY:
+		return aw_fail(err, AW_NETWORK, "%s does not speak HTTP: %s", where, why);
+	default:
+		return aw_fail(err, AW_NETWORK, "the transfer from %s failed: %s", where, why);
+	}
+}
+
+/* ---- a hop, seen from the coroutine ---- */
+
+/* Does this hop begin with a look-up?  (localhost and numbers do not.) */
+static bool needs_lookup(const struct xfer *x)
+{
+	cleanup_free char *host = xferurl_part(x->hop, CURLUPART_HOST, 0);
+	struct in_addr v4;
+
+	if (x->proxy && *x->proxy)
+		return true;
+	return host[0] != '[' && inet_pton(AF_INET, host, &v4) != 1 &&
+	       strcasecmp(host, "localhost") != 0;
+}
+
+/* Has nothing moved for too long?  While connecting, libcurl's own timeout counts. */
+static bool is_idle(struct xfer *x)
+{
+	curl_off_t uploaded = 0;
+
+	curl_easy_getinfo(x->item.easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+	if (!x->is_connected || uploaded != x->uploaded_bytes) {
+		x->uploaded_bytes = uploaded;
+		touch(x);
+	}
+	return now_mono().ns >= mono_add_us(x->active_at, x->idle_timeout_us).ns;
+}
+
+/* Until libcurl is done with the hop.  0, -ECANCELED, or -ETIMEDOUT when it was idle. */
+static int co_hop_wait(struct xfer *x)
+{
+	for (;;) {
+		int r = co_signal_wait(&x->flag, mono_add_us(x->active_at, x->idle_timeout_us));
+
+		if (r == -ECANCELED)
+			return r;
+		if (x->is_done)
+			return 0;
+		if (r < 0 && is_idle(x))
+			return -ETIMEDOUT;
+	}
+}
+
+/* 0 = the answer is complete, 1 = it is a redirect, else the error. */
+static int co_hop(struct xfer *x, struct aw_err *err)
+{
+	int r;
+
+	if (needs_lookup(x)) {
+		r = co_lookup_begin(&x->lookup, &x->flag, mono_in_us(x->connect_timeout_us));
+		if (r == -ETIMEDOUT)
+			return aw_fail(err, AW_TIMEOUT,
+				       "%d name look-ups are under way and none ended within %g s "
+				       "(connect_timeout): check this machine's name servers",
+				       LOOKUPS_MAX, (double)x->connect_timeout_us / 1e6);
+		if (r < 0)
+			return r;
+	}
+	co_on_loop_stack(hop_begin, x);
+	r = co_hop_wait(x);
+	co_on_loop_stack(hop_end, x);
+	if (r == -ETIMEDOUT)
+		return aw_fail(err, AW_TIMEOUT, "no data from %.200s for %g s (idle_timeout)",
+			       x->effective_url, (double)x->idle_timeout_us / 1e6);
+	if (r < 0)
+		return r;
+	if (x->err.code) {
+		aw_err_fini(err);
+		*err = x->err;
+		x->err = (struct aw_err){ .code = AW_OK };
+		return -EINVAL;
+	}
+	if (x->is_redirect)
+		return 1;
+	return x->code == CURLE_OK ? 0 : explain(x, err);
+}
+
+/* ---- redirects ---- */
+
+static int refuse_redirect(const struct xfer *x, CURLU *target, const char *why, struct aw_err *err)
+{
+	cleanup_free char *shown =
+		target ? xferurl_shown(target, false) : xferurl_clean_text(x->location);
+
+	aw_fail(err, AW_HTTP, "%.140s redirects (%ld) to %.140s, %s", x->effective_url, x->status,
+		shown, why);
+	aw_err_fact(err, "status", json_integer(x->status));
+	return -EINVAL;
+}
+
+/* May the job go on to @target?  NULL, or why not. */
+static const char *redirect_objection(const struct xfer *x, CURLU *target, bool keeps_body)
+{
+	if (!target)
+		return "which is not a usable URL";
+	if (!xferurl_has_scheme(target, "http") && !xferurl_has_scheme(target, "https"))
+		return "which is neither http nor https";
+	if (xferurl_has_scheme(x->first, "https") && !xferurl_has_scheme(target, "https"))
+		return "from https to http: refused, since anybody could read and change it";
+	if (x->n_redirects >= x->max_redirects)
+		return "one redirect more than the job allows: give the final address, or raise "
+		       "\"redirects\"";
+	if (xferurl_same_origin(x->first, target))
+		return NULL;
+	if (json_object_size(x->headers) > 0 || keeps_body)
+		return "another origin: a fetch with headers or a body of its own does not follow "
+		       "there; give that address in the job";
+	return NULL;
+}
+
+/* What every browser does, whatever the standard once said. */
+static bool turns_into_get(const struct xfer *x)
+{
+	const char *method = hop_method(x);
+
+	if (x->status == 303)
+		return strcmp(method, "HEAD") != 0;
+	return x->status <= 302 && strcmp(method, "POST") == 0;
+}
+
+struct follow {
+	struct xfer *x;
+	struct aw_err *err;
+	int result;
+};
+
+static void follow(void *arg)
+{
+	struct follow *f = arg;
+	struct xfer *x = f->x;
+	CURLU *target = xferurl_resolve(x->hop, x->location);
+	cleanup_free char *user = NULL, *password = NULL;
+	bool drops_body = x->drops_body || turns_into_get(x);
+	const char *objection;
+
+	if (target)
+		xferurl_take_userinfo(target, &user, &password);
+	objection = redirect_objection(x, target, x->body && !drops_body);
+	if (objection) {
+		f->result = refuse_redirect(x, target, objection, f->err);
+		curl_url_cleanup(target);
+		return;
+	}
+	x->n_redirects++;
+	x->drops_body = drops_body;
+	curl_url_cleanup(x->hop);
+	x->hop = target;
+	free(x->effective_url);
+	x->effective_url = xferurl_shown(target, x->user && xferurl_same_origin(x->first, target));
+	free(x->location);
+	x->location = NULL;
+	f->result = 0;
+}
+
+/* ---- the whole ---- */
+
+int xfer_init(void)
+{
+	return xferpool_init();
+}
+
+void xfer_fini(void)
+{
+	lookup_fini();
+	xferpool_fini();
+}
+
+uint64_t xfer_received_bytes(void)
+{
+	return xferpool_received_bytes();
+}
+
+static void parse_first(void *arg)
+{
+	struct follow *f = arg;
+	struct xfer *x = f->x;
+	CURLUcode code;
+
+	x->first = xferurl_parse(x->url, &code);
+	if (!x->first) {
+		f->result = xfer_check_url(x->url, f->err);
+		return;
+	}
+	xferurl_take_userinfo(x->first, &x->user, &x->password);
+	x->hop = xferurl_dup(x->first);
+	x->effective_url = xferurl_shown(x->first, x->user);
+	x->content_length = -1;
+	f->result = 0;
+}
+
+int co_xfer_run(struct xfer *x, struct aw_err *err)
+{
+	struct follow f = { .x = x, .err = err };
+	int r;
+
+	co_on_loop_stack(parse_first, &f);
+	if (f.result < 0)
+		return f.result;
+	while ((r = co_hop(x, err)) == 1) {
+		co_on_loop_stack(follow, &f);
+		if (f.result < 0)
+			return f.result;
+	}
+	return r;
+}
+
+void xfer_clear(struct xfer *x)
+{
+	assert(!x->item.easy);
+	curl_url_cleanup(x->first);
+	curl_url_cleanup(x->hop);
+	x->first = x->hop = NULL;
+	free(x->effective_url);
+	free(x->content_type);
+	free(x->user);
+	free(x->password);
+	free(x->location);
+	free(x->denied);
+	x->effective_url = x->content_type = x->user = x->password = x->location = x->denied = NULL;
+	aw_err_fini(&x->err);
+}
