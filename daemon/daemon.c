@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/daemon.h"
+
+#include "daemon/base/now.h"
+#include "daemon/co/await.h"
+#include "daemon/co/loop.h"
+#include "daemon/job/engine.h"
+#include "daemon/job/jobdir.h"
+#include "daemon/job/users.h"
+#include "daemon/kinds/proc.h"
+#include "daemon/kinds/xfer.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/rpc/server.h"
+#include "daemon/store/store.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	EXIT_IO = 74,
+	EXIT_CONFIG = 78,
+};
+
+static void print_line(const char *line)
+{
+	(void)printf("%s\n", line);
+}
+
+static void log_from_store(int priority, const char *message)
+{
+	log_at(priority, "%s", message);
+}
+
+static int fail(int status, struct aw_err *err)
+{
+	log_error("%s", err->message);
+	notify_status(err->message);
+	aw_err_fini(err);
+	return status;
+}
+
+/*
+ * The store cannot promise anything any more: what it did not answer is
+ * neither done nor undone for those who asked.  Leave at once, so that every
+ * connection closes without an answer; the supervisor ends the workers when
+ * our end of its socket closes.
+ */
+static void on_store_fatal(int exit_status, const char *message)
+{
+	log_error("%s", message);
+	notify_status(message);
+	_exit(exit_status);
+}
+
+static void on_stopped(void)
+{
+	loop_stop();
+}
+
+void daemon_shutdown(bool drain)
+{
+	notify_stopping();
+	log_info("stopping%s", drain ? " when nothing runs any more" : "");
+	engine_stop(drain, on_stopped);
+}
+
+static void reload(void)
+{
+	struct aw_err err = { 0 };
+	json_t *restart = NULL;
+
+	notify_reloading();
+	if (conf_reload(&restart, &err) < 0)
+		log_error("the configuration stays as it was: %s", err.message);
+	else
+		log_info("configuration read again");
+	json_decref(restart);
+	aw_err_fini(&err);
+	notify_ready("running");
+}
+
+static void on_signal(int signo)
+{
+	if (signo == SIGHUP)
+		reload();
+	else
+		daemon_shutdown(false);
+}
+
+/* Connections and transfers take descriptors; the soft limit is for programs that use select(). */
+static void raise_open_files(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
+static int start_loop(struct aw_err *err)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	int r = loop_init();
+
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+	for (size_t i = 0; r == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
+		r = loop_on_signal(signals[i], on_signal);
+	if (r < 0)
+		return aw_fail(err, AW_INTERNAL, "cannot start the event loop: %s", strerror(-r));
+	return 0;
+}
+
+static int start_jobs(struct store *store, struct aw_err *err)
+{
+	int r = engine_init(store);
+
+	jobdir_init(conf->state_dir);
+	if (r == 0)
+		r = xfer_init();
+	if (r == 0)
+		r = engine_load();
+	if (r < 0)
+		return aw_fail(err, AW_IO, "cannot read the jobs: %s", strerror(-r));
+	return 0;
+}
+
+/* Everything that lives while the store is open. */
+static int serve(struct store *store)
+{
+	struct aw_err err = { 0 };
+
+	if (start_jobs(store, &err) < 0)
+		return fail(EXIT_IO, &err);
+	if (server_open(&err) < 0)
+		return fail(EXIT_FAILURE, &err);
+	notify_ready("running");
+	notify_watchdog_start();
+	log_info("awaitd %s is ready: socket %s, state %s", PACKAGE_VERSION, conf->socket_path,
+		 conf->state_dir);
+	loop_run();
+	server_close();
+	return EXIT_SUCCESS;
+}
+
+static int run_with_store(bool is_init)
+{
+	const struct store_options options = {
+		.state_dir = conf->state_dir,
+		.is_init = is_init,
+		.allow_unsafe_fs = conf->allow_unsafe_fs,
+		.on_fatal = on_store_fatal,
+		.log = log_from_store,
+	};
+	struct aw_err err = { 0 };
+	struct store *store;
+	int status = store_open(&options, &store, &err);
+
+	if (status != 0)
+		return fail(status, &err);
+	status = serve(store);
+	proc_fini();
+	offload_fini();
+	store_close(store);
+	engine_fini();
+	xfer_fini();
+	users_fini();
+	return status;
+}
+
+static int run(bool is_init)
+{
+	struct aw_err err = { 0 };
+	int status;
+
+	raise_open_files();
+	if (conf->is_system)
+		(void)prctl(PR_SET_DUMPABLE, 0);
+	if (start_loop(&err) < 0)
+		return fail(EXIT_FAILURE, &err);
+	/* Before threads and heap exist: forking is cheap now (R3.2). */
+	if (proc_init(&err) < 0)
+		return fail(EXIT_FAILURE, &err);
+	status = run_with_store(is_init);
+	loop_fini();
+	if (status == EXIT_SUCCESS)
+		log_info("stopped");
+	return status;
+}
+
+static int check_store(void)
+{
+	struct aw_err err = { 0 };
+	int status = store_check(conf->state_dir, print_line, &err);
+
+	if (status != 0)
+		return fail(status, &err);
+	print_line("the store is sound");
+	return EXIT_SUCCESS;
+}
+
+int daemon_main(const struct daemon_options *options)
+{
+	struct aw_err err = { 0 };
+	struct conf *c = NULL;
+	int status;
+
+	(void)umask(077);
+	log_init(LOG_INFO, getenv("JOURNAL_STREAM") != NULL);
+	if (conf_load(&options->conf, &c, &err) < 0)
+		return fail(EXIT_CONFIG, &err);
+	conf_apply(c);
+	log_set_level(conf->log_level);
+	if (options->is_check_config) {
+		print_line("the configuration is valid");
+		status = EXIT_SUCCESS;
+	} else if (options->is_check) {
+		status = check_store();
+	} else {
+		status = run(options->is_init);
+	}
+	conf_apply(NULL);
+	return status;
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/rpc/dispatch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/utf8.h"
+#include "daemon/co/await.h"
+#include "daemon/job/engine.h"
+#include "daemon/rpc/params.h"
+#include "daemon/rpc/rpc.h"
+#include "proto/frame.h"
+#include "proto/limits.h"
+#include "proto/message.h"
+#include "proto/xalloc.h"
+
+/* A batch is answered as one array, which is held until its last answer is there. */
+#define BATCH_ANSWER_MAX_BYTES ((size_t)16 * 1024 * 1024)
+
+enum {
+	TOKEN_ANSWERED = 1,
+	TOKEN_LATER,
+};
+
+struct rpc_call {
+	struct conn *conn;	 /* NULL: the peer is gone */
+	struct rpc_batch *batch; /* holds a reference; NULL: a request of its own */
+	json_t *id;		 /* owns; NULL: a notification, which nothing answers */
+	uid_t uid;
+	gid_t gid;
+	bool is_later;
+	struct list link; /* in conn->calls when it is answered later */
+	void (*on_gone)(void *arg);
+	void *arg;
+	struct signal_flag writable;
+};
+
+struct rpc_batch {
+	struct conn *conn; /* NULL: the peer is gone */
+	size_t n_refs;	   /* its calls, and c->batch */
+	json_t *requests;  /* owns; an array */
+	size_t next;
+	struct buf out;	     /* answers so far, "," between them */
+	size_t n_held_bytes; /* of out, as conn_hold() knows */
+};
+
+static struct dispatch_stats stats;
+
+/* ---- batches ---- */
+
+static void batch_unref(struct rpc_batch *b)
+{
+	if (--b->n_refs > 0)
+		return;
+	if (b->conn) {
+		struct buf *out = conn_out(b->conn);
+
+		conn_hold(b->conn, -(ptrdiff_t)b->n_held_bytes);
+		/* Notifications alone are answered by nothing, not by an empty array. */
+		if (b->out.len) {
+			buf_addc(out, '[');
+			buf_add(out, b->out.data, b->out.len);
+			buf_adds(out, "]\n");
+			conn_replied(b->conn);
+		}
+	}
+	json_decref(b->requests);
+	buf_fini(&b->out);
+	free(b);
+}
+
+/* ---- answers ---- */
+
+/* Where the answer goes: straight to the connection, or into the batch's array. */
+static struct buf *answer_begin(struct conn *c, struct rpc_batch *b)
+{
+	if (!b)
+		return conn_out(c);
+	if (b->out.len)
+		buf_addc(&b->out, ',');
+	return &b->out;
+}
+
+static void answer_end(struct conn *c, struct rpc_batch *b)
+{
+	if (b) {
+		conn_hold(c, (ptrdiff_t)(b->out.len - b->n_held_bytes));
+		b->n_held_bytes = b->out.len;
+		return;
+	}
+	buf_addc(conn_out(c), '\n');
+	conn_replied(c);
+}
+
+static void answer_error(struct conn *c, struct rpc_batch *b, const json_t *id,
+			 const struct aw_err *err)
+{
+	stats.n_errors++;
+	message_add_error(answer_begin(c, b), id, err);
+	answer_end(c, b);
+}
+
+void dispatch_error(struct conn *c, const struct aw_err *err)
+{
+	answer_error(c, NULL, NULL, err);
+}
+
+static bool is_answerable(const struct rpc_call *call)
+{
+	return call->conn && call->id;
+}
+
+static void answer_call_error(struct rpc_call *call, const struct aw_err *err)
+{
+	if (is_answerable(call))
+		answer_error(call->conn, call->batch, call->id, err);
+}
+
+static bool refuse_huge_batch(struct rpc_call *call)
+{
+	struct aw_err err = { 0 };
+
+	if (!call->batch || call->batch->out.len < BATCH_ANSWER_MAX_BYTES)
+		return false;
+	aw_fail(&err, AW_LIMIT, "the answers of this batch exceed %zu MiB; ask in smaller batches",
+		BATCH_ANSWER_MAX_BYTES >> 20);
+	answer_call_error(call, &err);
+	aw_err_fini(&err);
+	return true;
+}
+
+/* The result as JSON or, if that is NULL, as text. */
+static void answer_call(struct rpc_call *call, json_t *result, const char *text, size_t len)
+{
+	if (is_answerable(call) && !refuse_huge_batch(call)) {
+		struct buf *out = answer_begin(call->conn, call->batch);
+
+		message_begin_result(out, call->id);
+		if (result)
+			buf_add_json(out, result);
+		else
+			buf_add(out, text, len);
+		buf_addc(out, '}');
+		answer_end(call->conn, call->batch);
+	}
+	json_decref(result);
+}
+
+/* ---- calls ---- */
+
+static struct rpc_call *call_new(struct conn *c, struct rpc_batch *b, const json_t *id)
+{
+	struct rpc_call *call = xcalloc(1, sizeof(*call));
+
+	call->conn = c;
+	call->batch = b;
+	if (b)
+		b->n_refs++;
+	call->id = json_incref((json_t *)id);
+	call->uid = c->uid;
+	call->gid = c->gid;
+	list_init(&call->link);
+	stats.n_calls++;
+	return call;
+}
+
+static void call_free(struct rpc_call *call)
+{
+	struct conn *c = call->conn;
+
+	if (c) {
+		c->n_calls -= call->is_later;
+		if (c->barrier == call)
+			c->barrier = NULL;
+		conn_touch(c);
+	}
+	list_remove(&call->link);
+	if (call->batch)
+		batch_unref(call->batch);
+	json_decref(call->id);
+	stats.n_calls--;
+	free(call);
+}
+
+uid_t rpc_uid(const struct rpc_call *call)
+{
+	return call->uid;
+}
+
+gid_t rpc_gid(const struct rpc_call *call)
+{
+	return call->gid;
+}
+
+json_t *rpc_id(const struct rpc_call *call)
+{
+	return call->id ? json_incref(call->id) : json_null();
+}
+
+struct rpc_done rpc_reply(struct rpc_call *call, json_t *result)
+{
+	assert(result && !call->is_later);
+	answer_call(call, result, NULL, 0);
+	return (struct rpc_done){ TOKEN_ANSWERED };
+}
+
+struct rpc_done rpc_reply_text(struct rpc_call *call, const char *text, size_t len)
+{
+	assert(!call->is_later);
+	answer_call(call, NULL, text, len);
+	return (struct rpc_done){ TOKEN_ANSWERED };
+}
+
+struct rpc_done rpc_fail(struct rpc_call *call, const struct aw_err *err)
+{
+	assert(!call->is_later);
+	answer_call_error(call, err);
+	return (struct rpc_done){ TOKEN_ANSWERED };
+}
+
+struct rpc_done rpc_later(struct rpc_call *call, void (*on_gone)(void *arg), void *arg)
+{
+	assert(!call->is_later && call->conn);
+	call->is_later = true;
+	call->on_gone = on_gone;
+	call->arg = arg;
+	list_add_tail(&call->conn->calls, &call->link);
+	call->conn->n_calls++;
+	return (struct rpc_done){ TOKEN_LATER };
+}
+
+void rpc_finish(struct rpc_call *call, json_t *result)
+{
+	assert(result && call->is_later);
+	answer_call(call, result, NULL, 0);
+	call_free(call);
+}
+
+void rpc_finish_text(struct rpc_call *call, const char *text, size_t len)
+{
+	assert(call->is_later);
+	answer_call(call, NULL, text, len);
+	call_free(call);
+}
+
+void rpc_finish_fail(struct rpc_call *call, const struct aw_err *err)
+{
+	assert(call->is_later);
+	answer_call_error(call, err);
+	call_free(call);
+}
+
+/* ---- notifications ---- */
+
+void rpc_notify_text(struct rpc_call *call, const char *method, const char *params, size_t len)
+{
+	struct buf *out;
+	size_t before;
+
+	if (!call->conn)
+		return;
+	out = conn_out(call->conn);
+	before = out->len;
+	buf_adds(out, "{\"jsonrpc\":\"2.0\",\"method\":");
+	buf_add_json_string(out, method);
+	buf_adds(out, ",\"params\":");
+	buf_add(out, params, len);
+	buf_adds(out, "}\n");
+	conn_notified(call->conn, out->len - before);
+}
+
+void rpc_notify(struct rpc_call *call, const char *method, json_t *params)
+{
+	struct buf text = { 0 };
+
+	buf_add_json(&text, params);
+	rpc_notify_text(call, method, text.data, text.len);
+	buf_fini(&text);
+	json_decref(params);
+}
+
+int co_rpc_writable(struct rpc_call *call)
+{
+	while (call->conn && conn_is_full(call->conn)) {
+		int r;
+
+		call->conn->has_writers = true;
+		r = co_signal_wait(&call->writable, MONO_NEVER);
+		if (r < 0)
+			return r;
+	}
+	return call->conn ? 0 : -EPIPE;
+}
+
+void dispatch_conn_writable(struct conn *c)
+{
+	c->has_writers = false;
+	list_for_each(l, &c->calls)
+		signal_flag_raise(&container_of(l, struct rpc_call, link)->writable);
+}
+
+void dispatch_conn_gone(struct conn *c)
+{
+	struct list *l;
+
+	if (c->batch) {
+		c->batch->conn = NULL;
+		batch_unref(c->batch);
+		c->batch = NULL;
+	}
+	/* First all of them, then tell: who is told may end any. */
+	list_for_each(it, &c->calls) {
+		struct rpc_call *call = container_of(it, struct rpc_call, link);
+
+		call->conn = NULL;
+		if (call->batch)
+			call->batch->conn = NULL;
+	}
+	c->barrier = NULL;
+	while ((l = list_pop(&c->calls))) {
+		struct rpc_call *call = container_of(l, struct rpc_call, link);
+
+		signal_flag_raise(&call->writable);
+		if (call->on_gone)
+			call->on_gone(call->arg);
+	}
+}
+
+/* ---- requests ---- */
+
+static const struct rpc_method *find_method(const char *name)
+{
+	size_t low = 0, high = n_rpc_methods;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = strcmp(name, rpc_methods[mid]->name);
+
+		if (!order)
+			return rpc_methods[mid];
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return NULL;
+}
+
+static int look_up(const char *name, const struct rpc_method **ret, struct aw_err *err)
+{
+	enum { SHOWN_BYTES = 80 };
+
+	*ret = find_method(name);
+	if (*ret)
+		return 0;
+	if (rpc_method_is_planned(name))
+		return aw_fail(err, AW_UNSUPPORTED, "%s is not built yet", name);
+	return aw_fail(err, AW_METHOD, "there is no method \"%.*s\"",
+		       (int)utf8_bounded(name, SHOWN_BYTES), name);
+}
+
+static int check_permission(const struct rpc_call *call, const struct rpc_method *m,
+			    struct aw_err *err)
+{
+	if (m->flags & RPC_ROOT_OR_SELF && call->uid != 0 && call->uid != geteuid())
+		return aw_fail(err, AW_DENIED, "only root and the daemon's own user may use %s",
+			       m->name);
+	if (!(m->flags & RPC_WHILE_STOPPING) && engine_is_stopping())
+		return aw_fail(err, AW_SHUTTING_DOWN,
+			       "the daemon is stopping; send this again when it is back");
+	return 0;
+}
+
+static int handle_call(struct rpc_call *call, const struct message *m, struct aw_err *err)
+{
+	const struct rpc_method *method;
+	struct rpc_done done;
+
+	if (look_up(m->method, &method, err) < 0 || check_permission(call, method, err) < 0 ||
+	    params_check(method, m->params, err) < 0)
+		return -EINVAL;
+	if (method->flags & RPC_BARRIER)
+		call->conn->barrier = call;
+	done = method->handler(call, m->params);
+	assert(done.token == TOKEN_ANSWERED || done.token == TOKEN_LATER);
+	/* One that is answered later is over already, or its own master. */
+	if (done.token == TOKEN_ANSWERED)
+		call_free(call);
+	return 0;
+}
+
+static void handle_request(struct conn *c, struct rpc_batch *b, const json_t *value)
+{
+	struct aw_err err = { 0 };
+	struct message m = { 0 };
+	struct rpc_call *call;
+
+	stats.n_requests++;
+	if (message_parse(value, &m, &err) < 0) {
+		/* A notification is known by its form; its wrong params are nobody's concern
+		 * (JSON-RPC 2.0, section 4.1). */
+		if (err.code != AW_PARAMS || json_object_get(value, "id"))
+			answer_error(c, b, m.id, &err);
+		aw_err_fini(&err);
+		return;
+	}
+	call = call_new(c, b, m.id);
+	if (handle_call(call, &m, &err) < 0) {
+		answer_call_error(call, &err);
+		call_free(call);
+		aw_err_fini(&err);
+	}
+}
+
+/* Takes @requests. */
+static void begin_batch(struct conn *c, json_t *requests)
+{
+	struct aw_err err = { 0 };
+	size_t n = json_array_size(requests);
+
+	if (n == 0 || n > PROTO_BATCH_MAX) {
+		if (n == 0)
+			aw_fail(&err, AW_REQUEST, "an empty batch asks for nothing");
+		else
+			aw_fail(&err, AW_LIMIT, "a batch may have %d requests, this has %zu",
+				PROTO_BATCH_MAX, n);
+		dispatch_error(c, &err);
+		aw_err_fini(&err);
+		json_decref(requests);
+		return;
+	}
+	c->batch = xcalloc(1, sizeof(*c->batch));
+	c->batch->conn = c;
+	c->batch->n_refs = 1;
+	c->batch->requests = requests;
+}
+
+void dispatch_batch_step(struct conn *c)
+{
+	struct rpc_batch *b = c->batch;
+
+	handle_request(c, b, json_array_get(b->requests, b->next++));
+	if (b->next < json_array_size(b->requests))
+		return;
+	c->batch = NULL;
+	batch_unref(b);
+}
+
+void dispatch_line(struct conn *c, const char *line, size_t len)
+{
+	struct aw_err err = { 0 };
+	json_t *value;
+
+	if (frame_parse(line, len, &value, &err) < 0) {
+		dispatch_error(c, &err);
+		aw_err_fini(&err);
+	} else if (json_is_array(value)) {
+		begin_batch(c, value);
+	} else {
+		handle_request(c, NULL, value);
+		json_decref(value);
+	}
+}
+
+void dispatch_stats(struct dispatch_stats *ret)
+{
+	*ret = stats;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_RPC_METHODS_METHODS_H
+#define DAEMON_RPC_METHODS_METHODS_H
+
+#include "daemon/rpc/rpc.h"
+#include "daemon/store/store.h"
+#include "proto/buf.h"
+#include "proto/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The descriptors, each beside its handler; rpc/methods.c lists them. */
+extern const struct rpc_method method_daemon_info, method_daemon_stats, method_daemon_reload,
+	method_daemon_shutdown;
+extern const struct rpc_method method_job_submit, method_job_submit_many, method_job_get,
+	method_job_list, method_job_wait, method_job_cancel, method_job_remove, method_job_output;
+extern const struct rpc_method method_queue_list, method_queue_set, method_queue_pause,
+	method_queue_resume;
+
+/* ---- what several of them share (reply.c) ---- */
+
+/* A query for @ids (borrowed until done).  @get is embedded in the caller's record. */
+void reply_query(struct store_get *get, const int64_t *ids, size_t n,
+		 void (*done)(struct store_op *op));
+/* The record is there, and @viewer may know of it. */
+bool reply_may_see(const struct store_job *rec, uid_t viewer);
+/* All return -EINVAL. */
+int reply_not_found(struct aw_err *err, int64_t id);
+int reply_store_failed(struct aw_err *err, int result);
+
+/* The job objects of @recs, "," between them; those with id 0 are left out. */
+void reply_add_jobs(struct buf *b, const struct store_job *recs, size_t n, uid_t viewer);
+
+/* One id's error in a reply that has them one by one; collected as the objects of a list. */
+struct reply_errors {
+	struct buf list;
+	size_t n;
+	struct aw_err first; /* what is answered when nothing could be done; facts moved here */
+};
+/* Takes what @err holds. */
+void reply_add_error(struct reply_errors *e, int64_t id, struct aw_err *err);
+void reply_errors_fini(struct reply_errors *e);
+/*
+ * Finish @call with {"jobs", "errors"}, or with the first error if nothing
+ * could be done for any id.
+ */
+void reply_finish_each(struct rpc_call *call, const struct store_job *recs, size_t n,
+		       struct reply_errors *e);
+
+#endif
