@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef CLIENT_JOBARGS_H
+#define CLIENT_JOBARGS_H
+
+#include "client/verb.h"
+#include "proto/names.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * "worker [OPTIONS] -- COMMAND ARG...": a job document from the command line,
+ * for submit and run.
+ */
+
+struct job_args {
+	enum job_kind kind;
+	json_t *doc;		/* owns */
+	bool is_body_to_stdout; /* --output - */
+	const char *stdin_file; /* borrows from argv */
+};
+
+/*
+ * Read a kind (argv[0]), its options and its arguments.  Returns -1 to go on,
+ * or the status to leave with.
+ */
+int job_args_parse(struct client *client, const struct verb *verb, int argc, char **argv,
+		   struct job_args *ret);
+void job_args_fini(struct job_args *args);
+
+/*
+ * Make a connection and the document complete: our directory, when the daemon
+ * is our own; an idempotency key.  STATUS_OK, or a status after saying what is
+ * wrong.
+ */
+int job_args_complete(struct client *client, struct job_args *args);
+
+/*
+ * A new idempotency key: no two are ever the same, and later ones sort behind
+ * earlier ones (R2.6).
+ */
+#define JOB_KEY_BYTES 56
+void job_key_make(char ret[JOB_KEY_BYTES]);
+
+/*
+ * @path from our directory, absolute; leading ".." go up from there.  The caller
+ * frees it; NULL = no directory.
+ */
+char *path_from_here(const char *path);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <string.h>
+
+#include "client/follow.h"
+#include "client/interrupt.h"
+#include "client/jobargs.h"
+#include "client/jobprint.h"
+#include "client/out.h"
+#include "client/progress.h"
+#include "client/runstatus.h"
+#include "client/verb.h"
+
+/* How long a wait may be: long enough not to be work, short enough to look at progress. */
+enum { PROGRESS_MS = 200, STEP_MS = 1000 };
+
+static int submit(struct client *client, struct job_args *args, int64_t *ret_id)
+{
+	struct reply reply = { 0 };
+	int status = job_args_complete(client, args);
+
+	if (status != STATUS_OK)
+		return status;
+	interrupt_catch();
+	status = client_call(client, CALL_AGAIN, "job.submit", json_incref(args->doc), &reply);
+	if (status != STATUS_OK)
+		return status;
+	*ret_id = job_id(reply.result);
+	reply_fini(&reply);
+	client->cancel_id = *ret_id;
+	if (client->is_cancelling)
+		client_cancel(client);
+	return STATUS_OK;
+}
+
+/* job.wait for at most @timeout_ms (-1 = for ever).  *ret_job (a new reference) is the job then. */
+static int wait_for(struct client *client, int64_t id, int timeout_ms, json_t **ret_job)
+{
+	json_t *params = json_pack("{s:[I]}", "ids", (json_int_t)id);
+	struct reply reply = { 0 };
+	int status;
+
+	if (timeout_ms >= 0)
+		json_object_set_new(params, "timeout", json_real(timeout_ms / 1000.0));
+	status = client_call(client, CALL_PATIENTLY, "job.wait", params, &reply);
+	if (status == STATUS_OK)
+		*ret_job = json_incref(json_array_get(json_object_get(reply.result, "jobs"), 0));
+	reply_fini(&reply);
+	return status;
+}
+
+static int wait_plainly(struct client *client, int64_t id)
+{
+	json_t *job = NULL;
+	int status = wait_for(client, id, -1, &job);
+
+	json_decref(job);
+	return status;
+}
+
+static int wait_with_progress(struct client *client, int64_t id)
+{
+	struct progress progress = { 0 };
+	int status = STATUS_OK;
+	bool is_done = false;
+
+	while (status == STATUS_OK && !is_done) {
+		json_t *job = NULL;
+
+		status = wait_for(client, id, PROGRESS_MS, &job);
+		is_done = job == NULL || job_is_done(job);
+		if (!is_done)
+			progress_draw(&progress, job);
+		json_decref(job);
+	}
+	progress_clear(&progress);
+	return status;
+}
+
+/*
+ * Stream the output until the job is done.  A follow ends with its attempt;
+ * the job itself says whether it is over or there is another attempt, which
+ * has an output of its own.
+ */
+static int wait_with_output(struct client *client, int64_t id)
+{
+	struct follow f = { .client = client, .id = id, .stream = "both", .is_split = true };
+	bool is_over = false;
+	int status = STATUS_OK;
+
+	while (status == STATUS_OK && !is_over) {
+		json_t *job = NULL;
+
+		status = output_follow(&f);
+		if (status == STATUS_OK)
+			status = wait_for(client, id, STEP_MS, &job);
+		if (status == STATUS_OK &&
+		    json_integer_value(json_object_get(job, "attempt")) > f.attempt) {
+			f.attempt++;
+			f.offset = 0;
+		} else {
+			is_over = job == NULL || job_is_done(job);
+		}
+		json_decref(job);
+	}
+	return status;
+}
+
+static void print_result(struct client *client, const struct job_args *args, const json_t *job)
+{
+	const json_t *result = json_object_get(job, "result");
+	const char *path = job_string(result, "path");
+
+	if (args->kind == JOB_WORKER || !job_has_succeeded(job))
+		return;
+	if (args->kind == JOB_FETCH && args->is_body_to_stdout)
+		return;
+	if (args->kind != JOB_FETCH) {
+		if (result != NULL && !json_is_null(result))
+			out_json(result);
+	} else if (path != NULL) {
+		out_line(path, strlen(path));
+	} else {
+		out_note("the content is kept: awaitctl output %lld", (long long)client->cancel_id);
+	}
+}
+
+static int status_of(const struct job_args *args, const json_t *job)
+{
+	if (args->kind == JOB_WORKER)
+		return runstatus_of_worker(job);
+	return job_has_succeeded(job) ? STATUS_OK : STATUS_UNSUCCESSFUL;
+}
+
+/* Why it did not succeed; not for a command that had its own say and its own status. */
+static void say_why(const struct job_args *args, const json_t *job)
+{
+	const char *code = job_string(json_object_get(job, "error"), "code");
+	struct buf b = { 0 };
+
+	if (job_has_succeeded(job))
+		return;
+	if (args->kind == JOB_WORKER && code != NULL && strcmp(code, "exit") == 0)
+		return;
+	job_add_ending(&b, job);
+	out_note("%s", buf_terminate(&b));
+	buf_fini(&b);
+}
+
+static int finish(struct client *client, const struct job_args *args, int64_t id)
+{
+	struct follow body = { .client = client, .id = id, .stream = "both" };
+	struct reply reply = { 0 };
+	int status = client_call(client, CALL_PATIENTLY, "job.get",
+				 json_pack("{s:I}", "id", (json_int_t)id), &reply);
+
+	if (status != STATUS_OK)
+		return status;
+	if (client->is_json) {
+		out_line(reply.text, reply.text_len);
+	} else {
+		say_why(args, reply.result);
+		print_result(client, args, reply.result);
+	}
+	status = status_of(args, reply.result);
+	if (status == STATUS_OK && args->is_body_to_stdout)
+		status = output_copy(&body);
+	reply_fini(&reply);
+	return status;
+}
+
+static int wait_by_kind(struct client *client, const struct job_args *args, int64_t id)
+{
+	if (args->kind == JOB_WORKER && !client->is_json)
+		return wait_with_output(client, id);
+	if (args->kind == JOB_FETCH && !client->is_json && out_err_is_terminal())
+		return wait_with_progress(client, id);
+	return wait_plainly(client, id);
+}
+
+static int run_job(struct client *client, struct job_args *args)
+{
+	int64_t id = 0;
+	int status = submit(client, args, &id);
+
+	if (status == STATUS_OK)
+		status = wait_by_kind(client, args, id);
+	return status == STATUS_OK ? finish(client, args, id) : status;
+}
+
+/* --help and --version may stand before the kind. */
+static int run_run(struct client *client, const struct verb *verb, int argc, char **argv)
+{
+	struct opts o = { .sets = { { client_opts, client } }, .stops_early = true };
+	struct job_args args;
+	struct aw_err err = { 0 };
+	int status = -1;
+
+	if (opts_parse(&o, argc, argv, &err) < 0) {
+		out_init(client->is_json);
+		status = verb_usage_error(verb, NULL, &err);
+	} else if (o.wish != OPTS_GO_ON) {
+		status = STATUS_OK;
+		if (o.wish == OPTS_HELP)
+			verb_print_help(verb);
+		else
+			verb_print_version();
+	}
+	aw_err_fini(&err);
+	if (status < 0)
+		status = job_args_parse(client, verb, o.n_args, argv, &args);
+	if (status >= 0)
+		return status;
+	status = run_job(client, &args);
+	job_args_fini(&args);
+	return status;
+}
+
+const struct verb run_verb = {
+	.name = "run",
+	.usage = "worker [OPTIONS] [--] COMMAND [ARG...]\nfetch [OPTIONS] URL\ntimer [OPTIONS] "
+		 "DURATION",
+	.summary = "submit a job, wait for it and pass on what it says",
+	.help = "As submit, then waits for the end of the job. A worker's output comes out as it "
+		"is written, and its "
+		"exit status is ours: 128+N for signal N, 124 timed out, 126 could not be run, "
+		"127 not found, 130 "
+		"cancelled, 125 anything else. A fetch shows its progress on a terminal, then "
+		"prints the file's path; "
+		"with --output - it prints the content. A timer prints its value, if it has one. "
+		"With --json the final "
+		"job object is all that is printed.\n\n"
+		"Ctrl-C (or SIGTERM) cancels the job and waits for its end; the second one leaves "
+		"at once.",
+	.run = run_run,
+};

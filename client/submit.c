@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <string.h>
+
+#include "client/bulk.h"
+#include "client/jobargs.h"
+#include "client/out.h"
+#include "client/verb.h"
+#include "proto/buf.h"
+
+struct submit_args {
+	const char *file;
+};
+
+static const struct opt submit_opts[] = {
+	{ .name = "file",
+	  .letter = 'f',
+	  .type = OPT_TEXT,
+	  .metavar = "FILE",
+	  .help = "read job documents from FILE (-: standard input)",
+	  .offset = offsetof(struct submit_args, file) },
+	{ 0 },
+};
+
+static int submit_one(struct client *client, int argc, char **argv)
+{
+	struct job_args args;
+	struct reply reply = { 0 };
+	struct buf b = { 0 };
+	int status = job_args_parse(client, &submit_verb, argc, argv, &args);
+
+	if (status >= 0)
+		return status;
+	status = job_args_complete(client, &args);
+	if (status == STATUS_OK)
+		status = client_call(client, CALL_AGAIN, "job.submit", json_incref(args.doc),
+				     &reply);
+	if (status == STATUS_OK && client->is_json) {
+		out_line(reply.text, reply.text_len);
+	} else if (status == STATUS_OK) {
+		buf_addi(&b, json_integer_value(json_object_get(reply.result, "id")));
+		out_line(b.data, b.len);
+	}
+	buf_fini(&b);
+	reply_fini(&reply);
+	job_args_fini(&args);
+	return status;
+}
+
+static int submit_run(struct client *client, const struct verb *verb, int argc, char **argv)
+{
+	struct submit_args args = { 0 };
+	struct opts o = { .sets = { { client_opts, client }, { submit_opts, &args } },
+			  .stops_early = true };
+	struct aw_err err = { 0 };
+	int status = -1;
+
+	if (opts_parse(&o, argc, argv, &err) == 0 && o.wish == OPTS_GO_ON && args.file != NULL) {
+		/* Options may stand behind the file's. */
+		if (o.n_args > 0)
+			aw_fail(&err, AW_PARAMS, "-f and \"%s\" exclude each other", argv[0]);
+	}
+	out_init(client->is_json);
+	if (err.code != AW_OK) {
+		status = verb_usage_error(verb, NULL, &err);
+	} else if (o.wish != OPTS_GO_ON) {
+		status = STATUS_OK;
+		if (o.wish == OPTS_HELP)
+			verb_print_help(verb);
+		else
+			verb_print_version();
+	}
+	aw_err_fini(&err);
+	if (status >= 0)
+		return status;
+	return args.file != NULL ? bulk_submit(client, args.file)
+				 : submit_one(client, o.n_args, argv);
+}
+
+const struct verb submit_verb = {
+	.name = "submit",
+	.usage = "worker [OPTIONS] [--] COMMAND [ARG...]\nfetch [OPTIONS] URL\ntimer [OPTIONS] "
+		 "DURATION\n-f FILE",
+	.summary = "submit jobs and print their ids",
+	.help = "Submits a job and prints its id. When that is printed, the job is on disk and "
+		"will be done, "
+		"whatever becomes of the terminal, the daemon or the machine.\n\n"
+		"The options are the keys of a job document, with dashes for underscores: "
+		"\"awaitctl submit worker --help\" lists them, for each kind its own.\n\n"
+		"With -f the documents are read from a file: one document, an array of them, or "
+		"one per line. One id "
+		"per line is printed, in their order. They go in requests of up to 500, each of "
+		"which is "
+		"taken whole or not at all; the first error ends it.",
+	.opts = submit_opts,
+	.run = submit_run,
+};

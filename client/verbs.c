@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "client/verb.h"
+
+#include <string.h>
+
+const struct verb *const verbs[] = {
+	&submit_verb, &run_verb,    &list_verb,	    &show_verb,	 &wait_verb,
+	&cancel_verb, &remove_verb, &output_verb,   &queue_verb, &info_verb,
+	&stats_verb,  &reload_verb, &shutdown_verb, &call_verb,	 NULL,
+};
+
+const struct verb *verb_find(const char *name)
+{
+	for (const struct verb *const *v = verbs; *v != NULL; v++) {
+		if (strcmp((*v)->name, name) == 0)
+			return *v;
+	}
+	return NULL;
+}
