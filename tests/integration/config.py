@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The configuration file: what is wrong is said with file and line, --check-config, reload."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+sys.dont_write_bytecode = True
+from awaitd_test import AWAITD, TOP, RpcError, TestCase, die_with_us, main, scaled
+
+DEFAULTS = os.path.join(TOP, "packaging", "awaitd.conf")
+
+# (name, text of the file, line of the fault, word in the message)
+FAULTS = [
+    ("unknown section", "[daemon]\n\n[kitchen]\nx = 1\n", (3, 4), "kitchen"),
+    ("unknown setting", "[daemon]\ncolour = red\n", (2,), "colour"),
+    ("setting of another section", "[fetch]\nstop_timeout = 1s\n", (2,), "stop_timeout"),
+    ("bad duration", "[daemon]\nstop_timeout = soon\n", (2,), "stop_timeout"),
+    ("negative duration", "[daemon]\nstop_timeout = -5s\n", (2,), "stop_timeout"),
+    ("bad bool", "[daemon]\nallow_unsafe_fs = perhaps\n", (2,), "allow_unsafe_fs"),
+    ("bad level", "[daemon]\nlog_level = loud\n", (2,), "log_level"),
+    ("bad number", "[connections]\nmax_connections = many\n", (2,), "max_connections"),
+    ("number out of range", "[connections]\nmax_connections = 99999999999999999999\n", (2,),
+     "max_connections"),
+    ("number with a tail", "[connections]\nmax_connections = 12x\n", (2,), "max_connections"),
+    ("bad size", "[worker]\noutput_limit = huge\n", (2,), "output_limit"),
+    ("relative root", "[fetch]\noutput_roots = here\n", (2,), "output_roots"),
+    ("no section", "log_level = info\n", (1,), ""),
+    ("not ini", "\n\n[daemon]\nthis is no setting\n", (4,), ""),
+    ("empty value", "[daemon]\nstop_timeout =\n", (2,), "stop_timeout"),
+]
+
+
+class Config(TestCase):
+    def check(self, text, *more):
+        d = self.daemon(start=False, config=text)
+        p = subprocess.run([*d.command("--check-config"), *more], env=d.env, capture_output=True,
+                           text=True, timeout=scaled(20), preexec_fn=die_with_us)
+        return d, p
+
+    def test_faults(self):
+        for name, text, lines, word in FAULTS:
+            with self.subTest(name):
+                d, p = self.check(text)
+                self.assertEqual(p.returncode, 78, p)
+                self.assertIn(word, p.stderr)
+                m = re.search(re.escape(d.config) + r":(\d+)", p.stderr)
+                self.assertTrue(m, f"file and line: {p.stderr!r}")
+                self.assertIn(int(m.group(1)), lines, p.stderr)
+                self.assertFalse(os.path.exists(d.state), "checking makes nothing")
+
+    def test_the_daemon_does_not_start_with_a_fault(self):
+        d = self.daemon(start=False, config="[daemon]\ncolour = red\n")
+        d.spawn()
+        self.assertEqual(d.wait_exit(), 78)
+        self.assertIn("colour", d.log())
+
+    def test_good_ones(self):
+        for text in ("", "# nothing\n; at all\n", "[daemon]\nlog_level = debug\n",
+                     "[daemon]\nstop_timeout = 1min 30s\n", "[worker]\noutput_limit = 20M\n"):
+            with self.subTest(text):
+                _, p = self.check(text)
+                self.assertEqual(p.returncode, 0, p)
+
+    def test_the_shipped_file(self):
+        """As it is, and with every comment sign before a setting taken away."""
+        with open(DEFAULTS, encoding="utf-8") as f:
+            text = f.read()
+        _, p = self.check(text)
+        self.assertEqual(p.returncode, 0, p)
+        active = re.sub(r"(?m)^#(?=[a-z_]+ ?=)", "", text)
+        self.assertNotEqual(active, text)
+        _, p = self.check(active)
+        self.assertEqual(p.returncode, 0, p)
+
+    def test_the_shipped_file_says_the_defaults(self):
+        d = self.daemon()
+        with open(DEFAULTS, encoding="utf-8") as f:
+            text = re.sub(r"(?m)^#(?=[a-z_]+ ?=)", "", f.read())
+        other = self.daemon(config=text)
+        mine, theirs = (self.client(x).call("daemon.info")["settings"] for x in (d, other))
+        for settings in (mine, theirs):
+            settings.pop("fetch.output_roots", None)  # below the home, which is each daemon's own
+        self.assertEqual(mine, theirs)
+
+    def test_missing_file(self):
+        d = self.daemon(start=False)
+        d.config = os.path.join(d.dir, "not-there.conf")
+        d.spawn()
+        self.assertEqual(d.wait_exit(), 78)
+        self.assertIn("not-there.conf", d.log())
+
+    def test_settings_are_in_force(self):
+        d = self.daemon(config="[queues]\nfetch_limit = 7\nworker_limit = 3\n")
+        limits = {q["name"]: q["limit"] for q in self.client(d).call("queue.list")["queues"]}
+        self.assertEqual(limits, {"fetch": 7, "worker": 3})
+
+    def test_reload(self):
+        d = self.daemon(config="[worker]\noutput_limit = 1M\n")
+        c = self.client(d)
+        before = c.call("daemon.info")["settings"]
+        d.write_config("[worker]\noutput_limit = 2M\n")
+        c.call("daemon.reload", {})
+        self.assertNotEqual(c.call("daemon.info")["settings"], before)
+        now = c.call("daemon.info")["settings"]
+        d.write_config("[worker]\noutput_limit = nonsense\n")
+        with self.assertRaises(RpcError):
+            c.call("daemon.reload", {})
+        self.assertEqual(c.call("daemon.info")["settings"], now, "a bad file changes nothing")
+        d.write_config("")
+
+    def test_usage_errors(self):
+        for words in (("--explode",), ("extra",), ("--socket",)):
+            with self.subTest(words=words):
+                p = subprocess.run([AWAITD, *words], capture_output=True, text=True,
+                                   stdin=subprocess.DEVNULL, timeout=scaled(20))
+                self.assertEqual(p.returncode, 2, p)
+                self.assertTrue(p.stderr)
+
+    def test_version_and_help(self):
+        p = subprocess.run([AWAITD, "--version"], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 0)
+        self.assertRegex(p.stdout, r"awaitd.* \d+\.\d+")
+        p = subprocess.run([AWAITD, "--help"], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 0)
+        for flag in ("--user", "--system", "--config", "--socket", "--state-dir", "--log-level",
+                     "--check-config"):
+            self.assertIn(flag, p.stdout)
+
+
+class Store(TestCase):
+    """A state directory that is not what it should be: refused, and left as it was."""
+
+    def refused(self, content, status):
+        d = self.daemon(start=False)
+        os.mkdir(d.state, 0o700)
+        path = os.path.join(d.state, "awaitd.db")
+        with open(path, "wb") as f:
+            f.write(content)
+        d.spawn()
+        self.assertEqual(d.wait_exit(), status, d.log())
+        self.assertIn("awaitd.db", d.log())
+        with open(path, "rb") as f:
+            self.assertEqual(f.read(), content, "untouched byte for byte")
+
+    def test_empty_file(self):
+        self.refused(b"", 65)
+
+    def test_foreign_file(self):
+        self.refused(b"this is somebody's diary\n" * 100, 65)
+
+    def test_foreign_database(self):
+        import sqlite3
+        path = os.path.join(self.id() + ".db")
+        d = self.daemon(start=False)
+        path = os.path.join(d.dir, "foreign.db")
+        db = sqlite3.connect(path)
+        db.execute("create table diary (day text)")
+        db.commit()
+        db.close()
+        with open(path, "rb") as f:
+            self.refused(f.read(), 65)
+
+    def test_newer_store(self):
+        import sqlite3
+        d = self.daemon()
+        self.assertEqual(d.stop(), 0)
+        path = os.path.join(d.state, "awaitd.db")
+        db = sqlite3.connect(path)
+        db.execute("pragma user_version = 9999")
+        db.commit()
+        db.close()
+        with open(path, "rb") as f:
+            before = f.read()
+        d.spawn()
+        self.assertEqual(d.wait_exit(), 78, d.log())
+        with open(path, "rb") as f:
+            self.assertEqual(f.read(), before)
+
+    def test_truncated_store(self):
+        d = self.daemon()
+        c = self.client(d)
+        for n in range(200):
+            c.submit("timer", sleep=600, value="x" * 500)
+        self.assertEqual(d.stop(), 0)
+        path = os.path.join(d.state, "awaitd.db")
+        size = os.path.getsize(path)
+        os.truncate(path, size // 2 // 4096 * 4096)
+        d.spawn()
+        self.assertEqual(d.wait_exit(), 65, d.log())
+
+
+if __name__ == "__main__":
+    main()
