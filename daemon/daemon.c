@@ -217,7 +217,7 @@ int daemon_main(const struct daemon_options *options)
 	int status;
 
 	(void)umask(077);
-	log_init(LOG_INFO, getenv("JOURNAL_STREAM") != NULL);
+	log_init(LOG_INFO, -1);
 	if (conf_load(&options->conf, &c, &err) < 0)
 		return fail(EXIT_CONFIG, &err);
 	conf_apply(c);

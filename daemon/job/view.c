@@ -159,6 +159,9 @@ static enum job_reason reason_of(const struct store_job *rec, const struct job *
 {
 	if (rec->state != JOB_WAITING)
 		return JOB_NO_REASON;
+	/* What takes no slot waits for one moment at most: the next step of the engine. */
+	if (!rec->queue)
+		return JOB_WAITS_TIME;
 	if (job && job->place == JOB_IN_QUEUE)
 		return job->queue->is_paused ? JOB_WAITS_PAUSED : JOB_WAITS_SLOT;
 	if (job && job->place != JOB_NOWHERE)
