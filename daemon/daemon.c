@@ -17,6 +17,7 @@
 #include "daemon/store/store.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +109,18 @@ static void raise_open_files(void)
 	}
 }
 
+/*
+ * Requests come in bursts that free again all they have taken.  Giving pages
+ * back to the kernel and merging small chunks in between costs a fifth of a
+ * pipelined submit (measured), and the next burst takes them anew.
+ */
+static void tune_malloc(void)
+{
+	(void)mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
+	(void)mallopt(M_MMAP_THRESHOLD, 4 * 1024 * 1024);
+	(void)mallopt(M_MXFAST, 80 * sizeof(size_t) / 4);
+}
+
 static int start_loop(struct aw_err *err)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -185,6 +198,7 @@ static int run(bool is_init)
 	int status;
 
 	raise_open_files();
+	tune_malloc();
 	if (conf->is_system)
 		(void)prctl(PR_SET_DUMPABLE, 0);
 	if (start_loop(&err) < 0)

@@ -26,7 +26,7 @@
 	((size_t)64 * 1024) /* beyond this nothing is read while whole lines wait   \
 					    */
 #define OUT_FULL_BYTES ((size_t)256 * 1024)
-#define OUT_KEEP_BYTES ((size_t)64 * 1024) /* a larger buffer is freed when it is empty */
+#define OUT_KEEP_BYTES ((size_t)256 * 1024) /* a larger buffer is freed when it is empty */
 #define ALL_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define CALLS_MAX 1024
 

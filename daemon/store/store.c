@@ -77,14 +77,20 @@ void store_log(const struct store *s, int priority, const char *fmt, ...)
 
 /* ---- submitting ---- */
 
-/* Once per turn of the loop: hand over what was submitted in it. */
-static void on_flush(struct loop_task *task)
+/*
+ * A burst is handed over in portions, so that the thread writes the first
+ * while the loop still parses the last: one client that pipelines would
+ * otherwise wait for the two in turn.
+ */
+#define HAND_OVER 8
+
+static void hand_over(struct store *s)
 {
-	struct store *s = container_of(task, struct store, flush_task);
 	const uint64_t one = 1;
 	bool wake;
 
 	pthread_mutex_lock(&s->lock);
+	s->n_outbox = 0;
 	op_list_append(&s->inbox, &s->outbox);
 	wake = s->is_asleep;
 	s->is_asleep = false;
@@ -94,6 +100,12 @@ static void on_flush(struct loop_task *task)
 
 		assert(n == (ssize_t)sizeof(one)); /* it never counts beyond 1 */
 	}
+}
+
+/* At the latest once per turn of the loop: hand over what was submitted in it. */
+static void on_flush(struct loop_task *task)
+{
+	hand_over(container_of(task, struct store, flush_task));
 }
 
 /* A request has come back. */
@@ -113,7 +125,10 @@ void store_submit(struct store *s, struct store_op *op)
 	op->result = 0;
 	s->n_unanswered++;
 	op_list_add(&s->outbox, op);
-	loop_defer(&s->flush_task);
+	if (++s->n_outbox >= HAND_OVER)
+		hand_over(s);
+	else
+		loop_defer(&s->flush_task);
 }
 
 /* The thread has given up: it answers nothing more. */
@@ -309,7 +324,7 @@ static void stop_thread(struct store *s)
 	pthread_mutex_lock(&s->lock);
 	s->is_stopping = true;
 	pthread_mutex_unlock(&s->lock);
-	on_flush(&s->flush_task);
+	hand_over(s);
 	pthread_join(s->thread, NULL);
 }
 

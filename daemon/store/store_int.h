@@ -36,6 +36,7 @@ struct store {
 
 	/* the loop's */
 	struct op_list outbox; /* submitted in this turn */
+	unsigned n_outbox;
 	struct loop_task flush_task;
 	size_t n_unanswered;
 	struct loop_task fatal_task;

@@ -267,21 +267,22 @@ static void tell_stuck(struct minder *m, pid_t refused)
 static void kill_pass(struct minder *m)
 {
 	pid_t refused = 0;
-	size_t n, n_all = 0;
+	size_t n, n_first = 0;
 	bool had_exited = m->has_exited;
 
 	/* As long as somebody was there to be killed, somebody may just have been born. */
 	for (int pass = 0; pass < 20; pass++) {
 		n = tree_signal(getpid(), SIGKILL, 0, NULL, &refused);
-		n_all += n;
+		if (pass == 0)
+			n_first = n;
 		reap(m);
 		if (n == 0)
 			break;
 	}
-	if (n_all > 0)
+	if (n_first > 0)
 		m->was_killed = true;
 	if (had_exited && m->n_leftovers == 0)
-		m->n_leftovers = n_all;
+		m->n_leftovers = n_first;
 	if (!m->is_killing) {
 		m->is_killing = true;
 		m->kill_began = now_mono();

@@ -62,6 +62,7 @@ static struct list *bucket_of(struct router *r, int64_t job, uint32_t attempt)
 	return &r->buckets[((uint64_t)job + attempt) % N_BUCKETS];
 }
 
+/* One that is over may wait to be reaped: for messages it is not there any more. */
 static struct link *find_link(struct router *r, int64_t job, uint32_t attempt)
 {
 	struct list *bucket = bucket_of(r, job, attempt);
@@ -69,7 +70,7 @@ static struct link *find_link(struct router *r, int64_t job, uint32_t attempt)
 	list_for_each(it, bucket) {
 		struct link *l = container_of(it, struct link, bucket);
 
-		if (l->job == job && l->attempt == attempt)
+		if (l->job == job && l->attempt == attempt && !l->is_over)
 			return l;
 	}
 	return NULL;
