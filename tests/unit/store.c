@@ -109,7 +109,9 @@ START_TEST(requests_of_a_turn_share_commits)
 		ck_assert_int_eq(jobs[i].id, (int64_t)i + 1);
 	}
 	store_stats(fx.store, &st);
-	ck_assert_uint_eq(st.n_commits, 3);
+	/* At least as many as the cap on one makes it, and far fewer than requests. */
+	ck_assert_uint_ge(st.n_commits, 3);
+	ck_assert_uint_le(st.n_commits, N / 20);
 	ck_assert_uint_eq(st.n_queued, 0);
 }
 END_TEST
