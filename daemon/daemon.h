@@ -18,7 +18,10 @@ struct daemon_options {
 /* Run until told to stop.  Returns the exit status (interface, section 5). */
 int daemon_main(const struct daemon_options *options);
 
-/* Stop in order: no new starts, attempts ended within the stop time (after those that run, with @drain). Harmless twice. */
+/*
+ * Stop in order: no new starts, attempts ended within the stop time (after those that run,
+ * with @drain). Harmless twice.
+ */
 void daemon_shutdown(bool drain);
 
 #endif

@@ -21,10 +21,10 @@ static int check_kind(const struct jobvalue_place *c, const json_t *doc, enum jo
 
 	if (!value)
 		return jobvalue_fail(c, AW_PARAMS, "kind",
-				  "\"kind\" is missing: timer, fetch or worker");
+				     "\"kind\" is missing: timer, fetch or worker");
 	if (kind < 0)
 		return jobvalue_fail(c, AW_PARAMS, "kind",
-				  "\"kind\" must be \"timer\", \"fetch\" or \"worker\"");
+				     "\"kind\" must be \"timer\", \"fetch\" or \"worker\"");
 	if (!(JK_KINDS(kind) & JK_LEAVES)) {
 		char text[128];
 
@@ -128,8 +128,8 @@ static int check_relations(const struct jobvalue_place *c, const json_t *spec)
 	if (c->kind == JOB_FETCH && method && is_reading_method(method) &&
 	    json_object_get(spec, "body"))
 		return jobvalue_fail(c, AW_PARAMS, "body",
-				  "a GET or HEAD request has no body; leave out \"method\" to "
-				  "POST it");
+				     "a GET or HEAD request has no body; leave out \"method\" to "
+				     "POST it");
 	return 0;
 }
 

@@ -21,11 +21,11 @@
  */
 struct jobdoc {
 	enum job_kind kind;
-	const char *name;  /* borrows from spec; NULL = none */
+	const char *name; /* borrows from spec; NULL = none */
 	/* Borrows from spec; the kind's own if none was given; NULL for kinds without one. */
 	const char *queue;
-	const char *key;   /* borrows from spec; NULL = none */
-	json_t *tags;	   /* borrows from spec; NULL = none */
+	const char *key; /* borrows from spec; NULL = none */
+	json_t *tags;	 /* borrows from spec; NULL = none */
 	int priority;
 	bool has_delay, has_at;
 	int64_t delay_us;

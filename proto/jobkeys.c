@@ -15,9 +15,9 @@
 #define NAME(text) .name = text, .name_len = sizeof(text) - 1
 #define BETWEEN(least, most) .min = least, .max = most
 /* In the interface, but of later work. */
-#define LATER(text, of_kinds, var, line)                                                           \
-	{                                                                                          \
-		NAME(text), .type = JK_LATER, .kinds = of_kinds, .metavar = var, .help = line      \
+#define LATER(text, of_kinds, var, line)                                                      \
+	{                                                                                     \
+		NAME(text), .type = JK_LATER, .kinds = of_kinds, .metavar = var, .help = line \
 	}
 
 #define PATH_BYTES 4095 /* PATH_MAX without its NUL */
@@ -36,8 +36,8 @@ const struct jobkey jobkeys[] = {
 	  .metavar = "NAME", .help = "a label for people; need not be unique" },
 	{ NAME("tags"), .type = JK_LABELS, .kinds = JK_ALL, BETWEEN(1, JOB_NAME_MAX_BYTES),
 	  .metavar = "TAG", .help = "labels to filter by" },
-	{ NAME("queue"), .type = JK_LABEL, .kinds = FETCH | WORKER,
-	  BETWEEN(1, JOB_NAME_MAX_BYTES), .metavar = "QUEUE",
+	{ NAME("queue"), .type = JK_LABEL, .kinds = FETCH | WORKER, BETWEEN(1, JOB_NAME_MAX_BYTES),
+	  .metavar = "QUEUE",
 	  .help = "whose limit it counts against (default: the one named like the kind)" },
 	{ NAME("priority"), .type = JK_INTEGER, .kinds = JK_ALL,
 	  BETWEEN(-JOB_PRIORITY_MAX, JOB_PRIORITY_MAX), .metavar = "N",
@@ -79,8 +79,8 @@ const struct jobkey jobkeys[] = {
 	  .metavar = "METHOD", .help = "HTTP method (default: GET; POST with a body)",
 	  .rule = JK_RULE_METHOD },
 	{ NAME("headers"), .type = JK_MAP, .kinds = FETCH, .flags = JK_SECRET | JK_NO_NUL,
-	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE",
-	  .help = "a request header", .rule = JK_RULE_HEADERS },
+	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE", .help = "a request header",
+	  .rule = JK_RULE_HEADERS },
 	{ NAME("body"), .type = JK_STRING, .kinds = FETCH, .flags = JK_SECRET,
 	  BETWEEN(0, PROTO_LINE_MAX_BYTES), .metavar = "TEXT", .help = "what to send" },
 	{ NAME("checksum"), .type = JK_CHECKSUM, .kinds = FETCH, .metavar = "sha256:HEX",

@@ -15,23 +15,23 @@
  */
 
 enum jobkey_type {
-	JK_STRING,	/* text; min/max in bytes (of each text, in JK_STRINGS and JK_MAP too) */
-	JK_LABEL,	/* text without control characters, <= 255 bytes */
-	JK_LABELS,	/* list of labels */
-	JK_STRINGS,	/* list of text, at least one */
-	JK_MAP,		/* object of text */
-	JK_INTEGER,	/* min ... max */
-	JK_INTEGERS,	/* list of integers, or one alone; min ... max each */
+	JK_STRING,   /* text; min/max in bytes (of each text, in JK_STRINGS and JK_MAP too) */
+	JK_LABEL,    /* text without control characters, <= 255 bytes */
+	JK_LABELS,   /* list of labels */
+	JK_STRINGS,  /* list of text, at least one */
+	JK_MAP,	     /* object of text */
+	JK_INTEGER,  /* min ... max */
+	JK_INTEGERS, /* list of integers, or one alone; min ... max each */
 	JK_BOOL,
-	JK_DURATION,	/* min/max in microseconds */
+	JK_DURATION, /* min/max in microseconds */
 	JK_TIME,
-	JK_SIZE,	/* bytes */
-	JK_CHOICE,	/* one of .choices */
-	JK_EXPECT,	/* [status or "200-299"], or one of them alone */
-	JK_CHECKSUM,	/* "sha256:<64 hex digits>" */
-	JK_URL,		/* http or https */
-	JK_JSON,	/* anything */
-	JK_LATER,	/* listed in the interface, not built yet: answers "unsupported" */
+	JK_SIZE,     /* bytes */
+	JK_CHOICE,   /* one of .choices */
+	JK_EXPECT,   /* [status or "200-299"], or one of them alone */
+	JK_CHECKSUM, /* "sha256:<64 hex digits>" */
+	JK_URL,	     /* http or https */
+	JK_JSON,     /* anything */
+	JK_LATER,    /* listed in the interface, not built yet: answers "unsupported" */
 	N_JOBKEY_TYPES
 };
 

@@ -310,8 +310,7 @@ static json_t *normal_map(struct jobvalue_place *c, const json_t *value)
 
 	if (!json_is_object(value))
 		return refuse(c, "must be an object whose values are strings");
-	json_object_foreach(map, c->member, member)
-	{
+	json_object_foreach(map, c->member, member) {
 		if (check_member(c, c->member, member) < 0)
 			return NULL;
 		if (before && strcmp(before, c->member) > 0)
@@ -628,7 +627,7 @@ static json_t *normal_later(struct jobvalue_place *c, const json_t *value)
 
 /* The normal form of each type: a new reference, or NULL with the reason in c->err. */
 static json_t *(*const normal_forms[N_JOBKEY_TYPES])(struct jobvalue_place *c,
-						       const json_t *value) = {
+						     const json_t *value) = {
 	[JK_STRING] = normal_string,	 [JK_LABEL] = normal_label,
 	[JK_LABELS] = normal_labels,	 [JK_STRINGS] = normal_strings,
 	[JK_MAP] = normal_map,		 [JK_INTEGER] = normal_integer,

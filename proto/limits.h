@@ -11,15 +11,15 @@
 #define PROTO_LINE_MAX_BYTES (1024 * 1024) /* a request line, its newline included */
 #define PROTO_DEPTH_MAX 64
 #define PROTO_VALUES_MAX 100000
-#define PROTO_BATCH_MAX 1000 /* requests in one array */
-#define PROTO_IDS_MAX 1000   /* ids in one call */
+#define PROTO_BATCH_MAX 1000   /* requests in one array */
+#define PROTO_IDS_MAX 1000     /* ids in one call */
 #define PROTO_ID_MAX_BYTES 128 /* a request's id, when it is a string */
 
 #define JOB_NAME_MAX_BYTES 255 /* name, each tag, queue */
 #define JOB_TAGS_MAX 64
 #define JOB_KEY_MAX_BYTES 255
 #define JOB_PRIORITY_MAX 1000
-#define JOB_STRING_MAX_BYTES (128 * 1024) /* one of argv, env, stdin */
+#define JOB_STRING_MAX_BYTES (128 * 1024)		   /* one of argv, env, stdin */
 #define JOB_DURATION_MAX_US (INT64_C(315576000) * 1000000) /* 10 years of 365.25 days: "10y" */
 #define JOB_GRACE_MAX_US (INT64_C(3600) * 1000000)
 #define JOB_GRACE_DEFAULT_US (INT64_C(5) * 1000000)

@@ -25,8 +25,7 @@ static int check_members(json_t *request, struct aw_err *err)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(request, name, value)
-	{
+	json_object_foreach(request, name, value) {
 		size_t i = 0;
 
 		while (i < n_members && strcmp(members[i], name) != 0)

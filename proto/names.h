@@ -8,24 +8,10 @@
  * for a word that is none of them (NULL included).
  */
 
-enum job_kind {
-	JOB_TIMER,
-	JOB_FETCH,
-	JOB_WORKER,
-	JOB_GATHER,
-	JOB_SEQUENCE,
-	JOB_RACE,
-	N_JOB_KINDS
-};
+enum job_kind { JOB_TIMER, JOB_FETCH, JOB_WORKER, JOB_GATHER, JOB_SEQUENCE, JOB_RACE, N_JOB_KINDS };
 
 /* Where in its life a job is. */
-enum job_state {
-	JOB_WAITING,
-	JOB_RUNNING,
-	JOB_STOPPING,
-	JOB_DONE,
-	N_JOB_STATES
-};
+enum job_state { JOB_WAITING, JOB_RUNNING, JOB_STOPPING, JOB_DONE, N_JOB_STATES };
 
 /* How it ended.  JOB_UNENDED is not a word: it has the name NULL. */
 enum job_outcome {
@@ -52,11 +38,7 @@ enum job_reason {
 };
 
 /* What happens to an attempt that was cut off. */
-enum job_on_lost {
-	ON_LOST_FAIL,
-	ON_LOST_RETRY,
-	N_ON_LOST
-};
+enum job_on_lost { ON_LOST_FAIL, ON_LOST_RETRY, N_ON_LOST };
 
 const char *job_kind_name(enum job_kind kind);
 int job_kind_parse(const char *word);

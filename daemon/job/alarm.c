@@ -10,7 +10,10 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-/* However sure the kernel is to tell us of a clock that was set, look again after this long (R5.1). */
+/*
+ * However sure the kernel is to tell us of a clock that was set, look again after this long
+ * (R5.1).
+ */
 #define WALL_RECHECK_MS 60000
 
 static struct loop_fd boot_fd = { .fd = -1 }, wall_fd = { .fd = -1 };

@@ -11,7 +11,10 @@
  */
 int alarm_open(void (*fn)(void)); /* 0 or negative errno */
 void alarm_close(void);
-/* Fire at the earlier of the two; INT64_MAX = not.  Costs a system call only when something changed. */
+/*
+ * Fire at the earlier of the two; INT64_MAX = not.  Costs a system call only when something
+ * changed.
+ */
 void alarm_set(struct boot boot, struct wall wall);
 
 #endif

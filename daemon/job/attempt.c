@@ -155,9 +155,9 @@ static void arm_timeout(struct run *run)
 	run->timeout.fn = on_timeout;
 	if (run->is_adopted) {
 		struct instant now = engine_now();
-		int64_t gone_us = run->a.started.boot.ns ?
-					  (now.boot.ns - run->a.started.boot.ns) / 1000 :
-					  (now.wall.ms - run->a.started.wall.ms) * 1000;
+		int64_t gone_us = run->a.started.boot.ns
+					  ? (now.boot.ns - run->a.started.boot.ns) / 1000
+					  : (now.wall.ms - run->a.started.wall.ms) * 1000;
 
 		left_us = gone_us < left_us ? left_us - gone_us : 0;
 	}

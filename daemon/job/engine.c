@@ -15,10 +15,16 @@
 #include <errno.h>
 #include <string.h>
 
-/* Jobs that become due, and starts, of one step: a clock that jumps must not hold up the loop (R5.2). */
+/*
+ * Jobs that become due, and starts, of one step: a clock that jumps must not hold up the
+ * loop (R5.2).
+ */
 #define DUE_PER_STEP 1000
 #define STARTS_PER_STEP 100
-/* A daemon that dies this often in a row right after an attempt's start: the job is to blame (R2.5). */
+/*
+ * A daemon that dies this often in a row right after an attempt's start: the job is to blame
+ * (R2.5).
+ */
 #define LOSSES_MAX 3
 
 struct engine engine;
@@ -366,7 +372,10 @@ void engine_cut_off(struct job *job, unsigned n_losses)
 	struct run *run = job->run;
 	bool is_orderly = run->is_cut;
 
-	/* A coroutine that never made a step has done nothing: it may start again whatever on_lost says. */
+	/*
+	 * A coroutine that never made a step has done nothing: it may start again whatever
+	 * on_lost says.
+	 */
 	if ((is_orderly && !run->has_run) ||
 	    (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY && n_losses + 1 < LOSSES_MAX)) {
 		back_to_waiting(job, is_orderly);
@@ -606,7 +615,10 @@ void engine_fini(void)
 	alarm_close();
 }
 
-/* End the attempts that cannot outlive the daemon; those that only wait for an instant stay as they are. */
+/*
+ * End the attempts that cannot outlive the daemon; those that only wait for an instant stay
+ * as they are.
+ */
 static void cut_all(void)
 {
 	struct job *job;

@@ -26,7 +26,10 @@ int engine_init(struct store *store); /* 0 or negative errno */
 void engine_fini(void);
 struct store *engine_store(void);
 
-/* Read the live jobs and queues; recover.c then decides about cut-off attempts.  Blocks (start-up). */
+/*
+ * Read the live jobs and queues; recover.c then decides about cut-off attempts.  Blocks
+ * (start-up).
+ */
 int engine_load(void);
 
 /* ---- submit ---- */
@@ -60,9 +63,9 @@ void submission_fini(struct submission *s);
 struct cancel {
 	struct cancel *next; /* private */
 	int64_t id;
-	uid_t viewer;	     /* who asks; only root may cancel other people's jobs */
-	int64_t grace_us;    /* -1 = the job's */
-	char *message;	     /* owns, may be NULL */
+	uid_t viewer;	  /* who asks; only root may cancel other people's jobs */
+	int64_t grace_us; /* -1 = the job's */
+	char *message;	  /* owns, may be NULL */
 	void (*done)(struct cancel *c);
 	void *arg;
 	/* out */
@@ -74,10 +77,10 @@ void engine_cancel(struct cancel *c);
 /* ---- watching ---- */
 
 enum engine_note {
-	ENGINE_CHANGED,	    /* a change of state was committed */
+	ENGINE_CHANGED, /* a change of state was committed */
 	ENGINE_OUTPUT_GREW,
 	ENGINE_PROGRESSED,
-	ENGINE_ENDED,	    /* it is done (committed); the watch is off the job now */
+	ENGINE_ENDED, /* it is done (committed); the watch is off the job now */
 };
 /* Told about one live job until it ends or is removed with engine_unwatch(). */
 struct job_watch {
@@ -100,7 +103,10 @@ size_t engine_n_queues(void);
 void engine_queue(size_t i, struct queue_view *ret);
 /* The queue @name, or false. */
 bool engine_queue_find(const char *name, struct queue_view *ret);
-/* Create or change; durable first, then done(arg, result). @limit < 0 leaves it, @paused < 0 leaves it. */
+/*
+ * Create or change; durable first, then done(arg, result). @limit < 0 leaves it, @paused < 0
+ * leaves it.
+ */
 void engine_queue_set(const char *name, int64_t limit, int paused,
 		      void (*done)(void *arg, int result), void *arg);
 

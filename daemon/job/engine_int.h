@@ -30,7 +30,8 @@ struct run {
 	struct attempt a;
 	struct job *job;
 	const struct kind *kind;
-	char *spec; /* owns; the document's text, kept while a due-kind waits without a parsed one */
+	/* owns; the document's text, kept while a due-kind waits without a parsed one */
+	char *spec;
 	size_t spec_len;
 	json_t *saved; /* owns; NULL = none */
 	bool has_doc;
@@ -56,7 +57,8 @@ struct run {
 /* ---- engine.c ---- */
 struct instant engine_now(void);
 struct instant instant_add_us(struct instant t, int64_t us);
-struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, int priority, uid_t uid);
+struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, int priority,
+			   uid_t uid);
 /* Put a waiting job where it waits: into the calendar, or among those ready to start. */
 void engine_admit(struct job *job);
 /* A restart found @job in @state: it is there again, with its slot. */
@@ -64,7 +66,10 @@ void engine_restore(struct job *job, enum job_state state);
 /* Something about @job has changed: do what follows from it, unless a change is in flight. */
 void engine_decide(struct job *job);
 void engine_wants_step(void);
-/* The attempt of @job was cut off: on_lost decides.  @n_losses: quick losses before this one (0 for an orderly stop). */
+/*
+ * The attempt of @job was cut off: on_lost decides.  @n_losses: quick losses before this one
+ * (0 for an orderly stop).
+ */
 void engine_cut_off(struct job *job, unsigned n_losses);
 /* A request of ours goes to the store; paired with engine_landed() in its done(). */
 void engine_fly(struct store_op *op);
@@ -92,7 +97,10 @@ void run_go(struct run *run);
 void run_due(struct run *run);
 /* Deliver the stop to what runs; it ends through engine_decide(). */
 void run_stop(struct run *run, int64_t grace_us);
-/* The place for the reason why it failed, made on first use: a run that only sleeps does without. */
+/*
+ * The place for the reason why it failed, made on first use: a run that only sleeps does
+ * without.
+ */
 struct aw_err *run_err(struct run *run);
 /* End it where it stands, without having run: @result is what co_run would have returned. */
 void run_over(struct run *run, int result);

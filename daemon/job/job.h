@@ -20,9 +20,10 @@ struct run;
  */
 struct job {
 	int64_t id;
-	struct queue *queue;   /* never NULL: kinds that take no slot share one without limit or name */
-	struct run *run;       /* its attempt; NULL while waiting */
-	struct list *watchers; /* NULL = none, see engine_watch() */
+	struct queue
+		*queue;	 /* never NULL: kinds that take no slot share one without limit or name */
+	struct run *run; /* its attempt; NULL while waiting */
+	struct list *watchers;	/* NULL = none, see engine_watch() */
 	struct cancel *cancels; /* cancels that wait for a change in flight */
 	char *spec; /* owns; a timer's document from the submit until its start, else NULL */
 	struct instant due;
@@ -30,9 +31,9 @@ struct job {
 	uint32_t attempt;
 	uid_t uid;
 	int16_t priority;
-	uint8_t kind;  /* enum job_kind */
-	uint8_t state; /* enum job_state, as committed; only engine.c writes it */
-	uint8_t place; /* enum job_place: which heap ->slot belongs to */
+	uint8_t kind;	   /* enum job_kind */
+	uint8_t state;	   /* enum job_state, as committed; only engine.c writes it */
+	uint8_t place;	   /* enum job_place: which heap ->slot belongs to */
 	bool is_in_flight; /* a change is on its way to the store */
 	bool has_slot;	   /* counts as running in its queue */
 };
@@ -48,11 +49,7 @@ enum job_place {
 /* May a job go from @from to @to at all? */
 bool job_state_may(enum job_state from, enum job_state to);
 
-enum job_verb {
-	JOB_VERB_CANCEL,
-	JOB_VERB_REMOVE,
-	N_JOB_VERBS
-};
+enum job_verb { JOB_VERB_CANCEL, JOB_VERB_REMOVE, N_JOB_VERBS };
 /* May @verb be asked of a job in @state? */
 bool job_verb_may(enum job_verb verb, enum job_state state);
 

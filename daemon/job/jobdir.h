@@ -12,9 +12,15 @@
 void jobdir_init(const char *state_dir);
 /* The path; the caller frees it. */
 char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix);
-/* Make the folders of @id (0700).  Blocks: helper threads and start-up only.  0 or negative errno. */
+/*
+ * Make the folders of @id (0700).  Blocks: helper threads and start-up only.  0 or negative
+ * errno.
+ */
 int jobdir_make(int64_t id);
-/* Remove the folder of @id and what is in it.  Blocks.  0 (also when there was none) or negative errno. */
+/*
+ * Remove the folder of @id and what is in it.  Blocks.  0 (also when there was none) or
+ * negative errno.
+ */
 int jobdir_remove(int64_t id);
 
 #endif

@@ -24,12 +24,12 @@ struct kind_check {
 struct attempt {
 	int64_t id; /* the job's */
 	uint32_t attempt;
-	struct jobdoc doc;	/* the normalised document, parsed */
+	struct jobdoc doc; /* the normalised document, parsed */
 	struct instant started;
 	uid_t uid;
 	bool is_stopping; /* a cancel or timeout was asked for; for describe() */
-	void *priv; /* private_bytes of zeroed memory, the kind's own */
-	struct run *run; /* the engine's side of it */
+	void *priv;	  /* private_bytes of zeroed memory, the kind's own */
+	struct run *run;  /* the engine's side of it */
 };
 
 /*
@@ -83,7 +83,10 @@ struct kind {
 	 */
 	void (*end_leftover)(const char *executor, const char *handle);
 
-	/* Progress {"done", "total", "unit", "rate"} or NULL.  Gives it.  Must not yield.  NULL = none ever. */
+	/*
+	 * Progress {"done", "total", "unit", "rate"} or NULL.  Gives it.  Must not yield.  NULL
+	 * = none ever.
+	 */
 	json_t *(*describe)(const struct attempt *a);
 
 	/* Free what priv holds.  The attempt is over.  NULL = nothing. */
@@ -103,13 +106,22 @@ void attempt_progressed(struct attempt *a);
 /* The output file has grown, for followers of job.output. */
 void attempt_output_grew(struct attempt *a);
 
-/* The moment at which politeness ends for a stopping attempt (a cancel's grace, the document's, or the daemon's stop). */
+/*
+ * The moment at which politeness ends for a stopping attempt (a cancel's grace, the
+ * document's, or the daemon's stop).
+ */
 struct mono attempt_grace_end(const struct attempt *a);
 
-/* Keep @record (<= 64 KiB, borrowed) for this attempt; committed when it returns.  0, -ECANCELED, -E2BIG. */
+/*
+ * Keep @record (<= 64 KiB, borrowed) for this attempt; committed when it returns.  0,
+ * -ECANCELED, -E2BIG.
+ */
 int co_engine_save(struct attempt *a, const json_t *record);
 
-/* Keep where this attempt runs, so that a later daemon can end it.  Not waited for: it rides along with the next commit. */
+/*
+ * Keep where this attempt runs, so that a later daemon can end it.  Not waited for: it rides
+ * along with the next commit.
+ */
 void attempt_set_handle(struct attempt *a, const char *executor, const char *handle);
 
 #endif

@@ -30,10 +30,10 @@ struct scan {
 	unsigned char *window;	     /* owns */
 	uint64_t window_at;
 	size_t window_len;
-	uint64_t at;	  /* the frame we look at */
-	int64_t offset;	  /* of its first byte */
+	uint64_t at;		 /* the frame we look at */
+	int64_t offset;		 /* of its first byte */
 	int64_t head_end_offset; /* of the byte behind the head; -1 = not passed yet */
-	int64_t pos;	  /* of the next byte wanted */
+	int64_t pos;		 /* of the next byte wanted */
 	unsigned n_restarts;
 };
 
@@ -42,7 +42,7 @@ struct frame {
 	unsigned stream;	   /* enum outlog_stream */
 	const unsigned char *data; /* in the window */
 	size_t n_there;		   /* of its bytes, already in the file */
-	bool is_last;		   /* nothing behind it: it may grow, so the place stays in front of it */
+	bool is_last; /* nothing behind it: it may grow, so the place stays in front of it */
 };
 
 static ssize_t read_at(int fd, void *data, size_t len, uint64_t at)
@@ -145,7 +145,10 @@ static bool skip_to(struct scan *s, int64_t offset)
 	return true;
 }
 
-/* 1 = look again, 0 = the frame at s->at is real as far as the header knows, -EAGAIN = the answer ends here. */
+/*
+ * 1 = look again, 0 = the frame at s->at is real as far as the header knows, -EAGAIN = the
+ * answer ends here.
+ */
 static int pass_gap(struct scan *s)
 {
 	const struct outlog_header *h = &s->header;
@@ -193,7 +196,10 @@ static bool parse_frame(const struct scan *s, struct frame *ret)
 	       ret->len <= OUTLOG_FRAME_MAX_BYTES;
 }
 
-/* 1 and the frame, 0 at the end of the file, -EAGAIN when the answer ends here, or another -errno. */
+/*
+ * 1 and the frame, 0 at the end of the file, -EAGAIN when the answer ends here, or another
+ * -errno.
+ */
 static int next_frame(struct scan *s, struct frame *ret)
 {
 	int r;
@@ -213,7 +219,10 @@ static int next_frame(struct scan *s, struct frame *ret)
 			return -EBADMSG;
 		if (!ret->is_last || s->window_at == s->at)
 			return 1;
-		/* Perhaps only the last in this window: a fresh one tells, and whether the gap has moved. */
+		/*
+		 * Perhaps only the last in this window: a fresh one tells, and whether the gap
+		 * has moved.
+		 */
 		r = fill_window(s);
 		if (r < 0)
 			return r;

@@ -32,7 +32,10 @@ struct output_read {
 	unsigned streams;
 	int64_t offset;
 	size_t limit_bytes; /* of data in one answer */
-	/* private: where the last read ended in the file; zeroed at first, kept between reads that follow on */
+	/*
+	 * private: where the last read ended in the file; zeroed at first, kept between reads
+	 * that follow on
+	 */
 	int64_t file_at, file_offset;
 	/* out; output_read_fini() */
 	char *data; /* owns */
@@ -40,7 +43,8 @@ struct output_read {
 	struct output_piece *pieces; /* owns; in the order in which they were written */
 	size_t n_pieces;
 	int64_t next_offset;
-	int64_t dropped; /* bytes that fell out, in front of data: a read ends before the next gap */
+	/* bytes that fell out, in front of data: a read ends before the next gap */
+	int64_t dropped;
 	bool is_at_end;	 /* nothing more is in the file now */
 };
 /* 0 (no output at all is an empty answer), or negative errno. */

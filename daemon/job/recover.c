@@ -116,8 +116,7 @@ void recover_job(struct job *job)
 
 static void load_job(void *arg, const struct store_live *rec)
 {
-	struct job *job =
-		engine_add_job(rec->id, rec->kind, rec->queue, rec->priority, rec->uid);
+	struct job *job = engine_add_job(rec->id, rec->kind, rec->queue, rec->priority, rec->uid);
 
 	(void)arg;
 	job->attempt = rec->attempt;

@@ -102,12 +102,12 @@ static void on_inserted(struct store_op *op)
 		aw_fail_at(&s->err, AW_CONFLICT, "/key",
 			   "a job with this key was submitted before, with another document");
 		refuse(s, s->insert.conflict, s->is_many);
+	} else if (op->result == -ENOSPC) {
+		s->result = aw_fail(&s->err, AW_STORAGE_FULL,
+				    "the disk of the state directory is full: make space, or "
+				    "remove jobs");
 	} else if (op->result < 0) {
-		aw_fail(&s->err, op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
-			op->result == -ENOSPC ?
-				"the disk of the state directory is full: make space, or remove jobs" :
-				"the job could not be stored");
-		s->result = -EINVAL;
+		s->result = aw_fail(&s->err, AW_INTERNAL, "the job could not be stored");
 	} else {
 		for (size_t i = 0; i < s->n; i++)
 			admit_new(&s->insert.jobs[i]);

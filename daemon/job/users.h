@@ -9,7 +9,10 @@
  * is done by a helper thread.
  */
 
-/* The name of @uid, or NULL if it has none or is not known yet (a look-up is then under way). Borrowed for ever. */
+/*
+ * The name of @uid, or NULL if it has none or is not known yet (a look-up is then under
+ * way). Borrowed for ever.
+ */
 const char *users_name(uid_t uid);
 /* done(arg) when the name is known (or known not to exist); at once if it already is. */
 void users_look_up(uid_t uid, void (*done)(void *arg), void *arg);

@@ -16,7 +16,7 @@
 
 struct view {
 	const struct store_job *rec;
-	const json_t *key; /* NULL = none */
+	const json_t *key;  /* NULL = none */
 	const json_t *spec; /* to print; NULL = print rec->spec as it is */
 	enum job_reason reason;
 	json_t *progress; /* owns */
@@ -82,7 +82,10 @@ static void add_truncated(struct buf *b, const char *name, bool *any)
 	buf_addc(b, '"');
 }
 
-/* Text that the store kept is parsed again, so that a damaged row cannot break the protocol's framing. */
+/*
+ * Text that the store kept is parsed again, so that a damaged row cannot break the
+ * protocol's framing.
+ */
 static void add_stored(struct buf *b, const char *name, const char *text)
 {
 	json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
@@ -95,8 +98,8 @@ static void add_stored(struct buf *b, const char *name, const char *text)
 static void add_bulk(struct buf *b, const struct view *v)
 {
 	const struct store_job *rec = v->rec;
-	bool result_long = !v->is_whole && rec->result_json &&
-			   strlen(rec->result_json) > LIST_VALUE_MAX_BYTES;
+	bool result_long =
+		!v->is_whole && rec->result_json && strlen(rec->result_json) > LIST_VALUE_MAX_BYTES;
 	bool spec_long = !v->is_whole && rec->spec_len > LIST_VALUE_MAX_BYTES;
 	bool any = false;
 
@@ -147,7 +150,8 @@ static void print_view(struct buf *b, const struct view *v)
 	add_time(b, "due_at", rec->due);
 	add_time(b, "started_at", rec->started);
 	add_time(b, "ended_at", rec->ended);
-	buf_adds(b, ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],\"retry_of\":null");
+	buf_adds(b,
+		 ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],\"retry_of\":null");
 	add_key(b, "key");
 	buf_add_json(b, v->key);
 	add_key(b, "progress");
@@ -183,9 +187,9 @@ void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, 
 	json_t *shown = NULL;
 
 	if (spec)
-		shown = is_whole && engine_may_see(viewer, rec->uid) ?
-				json_incref(spec) :
-				jobdoc_masked(rec->kind, spec);
+		shown = is_whole && engine_may_see(viewer, rec->uid)
+				? json_incref(spec)
+				: jobdoc_masked(rec->kind, spec);
 	v.spec = shown ? shown : json_null();
 	if (job && job->run && job->run->coro && job->run->kind->describe)
 		v.progress = job->run->kind->describe(&job->run->a);

@@ -275,7 +275,7 @@ static int co_keep_file(struct fetch *f, struct aw_err *err)
 		return co_offload(step_sync_publish, &s);
 	r = co_offload(step_sync, &s);
 	if (r == 0)
-		r = co_yield ();
+		r = co_yield();
 	if (r == 0)
 		r = co_offload(step_publish, &s);
 	return r;

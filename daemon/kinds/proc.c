@@ -223,9 +223,10 @@ static void take_for(struct proc *p, const struct msg *m)
 		take_grew(p);
 		break;
 	case SUP_STUCK:
-		log_warning("job %lld: process %d does not end, though it was killed; its job stays "
-			    "\"stopping\"",
-			    (long long)p->job, m->stuck_pid);
+		log_warning(
+			"job %lld: process %d does not end, though it was killed; its job stays "
+			"\"stopping\"",
+			(long long)p->job, m->stuck_pid);
 		break;
 	case SUP_EXITED:
 		p->exited = m->exited;
@@ -305,8 +306,7 @@ static void flush(void)
 			break; /* full: later; broken: the read side will say so */
 		msgbuf_consume(&sup.out, (size_t)n);
 	}
-	(void)!loop_fd_want(&sup.sock,
-			    LOOP_READ | (msgbuf_pending(&sup.out) ? LOOP_WRITE : 0));
+	(void)!loop_fd_want(&sup.sock, LOOP_READ | (msgbuf_pending(&sup.out) ? LOOP_WRITE : 0));
 }
 
 static void on_socket(struct loop_fd *lfd, unsigned ready)

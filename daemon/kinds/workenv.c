@@ -85,9 +85,12 @@ char **workenv_make(const struct attempt *a, const json_t *env)
 	add_default(&l, env, "TZ", getenv("TZ"));
 	add(&l, xasprintf("AWAITD_JOB_ID=%lld", (long long)a->id));
 	add(&l, xasprintf("AWAITD_ATTEMPT=%u", a->attempt));
-	/* The same for every attempt: what a worker does outside can be made to happen once with it. */
+	/*
+	 * The same for every attempt: what a worker does outside can be made to happen once
+	 * with it.
+	 */
 	add(&l, xasprintf("AWAITD_IDEMPOTENCY_KEY=awaitd-job-%lld", (long long)a->id));
-	json_object_foreach ((json_t *)env, name, value)
+	json_object_foreach((json_t *)env, name, value)
 		add(&l, xasprintf("%s=%s", name, json_string_value(value)));
 	return l.items;
 }

@@ -11,7 +11,10 @@
  * LOGNAME, SHELL, LANG, TZ, AWAITD_*, and what the job's document says.
  */
 
-/* The environment of attempt @a; @env is the document's object or NULL.  NULL-terminated; gives it, workenv_free(). */
+/*
+ * The environment of attempt @a; @env is the document's object or NULL.  NULL-terminated;
+ * gives it, workenv_free().
+ */
 char **workenv_make(const struct attempt *a, const json_t *env);
 void workenv_free(char **env);
 /* The home of the daemon's user, where workers run unless told otherwise.  Borrowed for ever. */

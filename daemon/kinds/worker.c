@@ -83,7 +83,8 @@ static int start(struct worker *w)
 
 static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 {
-	const char *program = json_string_value(json_array_get(json_object_get(a->doc.spec, "argv"), 0));
+	const char *program =
+		json_string_value(json_array_get(json_object_get(a->doc.spec, "argv"), 0));
 	const json_t *env = json_object_get(a->doc.spec, "env");
 	const char *own_path = json_string_value(json_object_get(env, "PATH"));
 
@@ -115,8 +116,9 @@ static int fail_spawn(const struct attempt *a, unsigned stage, int error, struct
 	if (stage == STAGE_EXEC)
 		fail_exec(a, error, err);
 	else if (stage == STAGE_CWD)
-		aw_fail(err, AW_SPAWN, "cannot enter the working directory \"%s\": %s; make it, or "
-				       "give another cwd",
+		aw_fail(err, AW_SPAWN,
+			"cannot enter the working directory \"%s\": %s; make it, or "
+			"give another cwd",
 			jobdoc_string(a->doc.spec, "cwd", workenv_home()), strerror(error));
 	else
 		aw_fail(err, AW_SPAWN, "the worker could not be started (%s): %s",
@@ -132,8 +134,8 @@ static json_t *signal_json(int signo)
 
 	if (signo == 0)
 		return json_null();
-	return abbrev ? json_sprintf("SIG%s", abbrev) :
-			json_sprintf("SIGRTMIN+%d", signo - SIGRTMIN);
+	return abbrev ? json_sprintf("SIG%s", abbrev)
+		      : json_sprintf("SIGRTMIN+%d", signo - SIGRTMIN);
 }
 
 static void set_result(struct attempt *a, const struct msg_exited *e)
@@ -172,8 +174,9 @@ static int judge(const struct attempt *a, const struct msg_exited *e, struct aw_
 	}
 	if (is_success(a->doc.spec, e->exit_status))
 		return 0;
-	aw_fail(err, AW_EXIT, "the program ended with status %d; \"awaitctl output %" PRId64
-			      "\" shows what it said",
+	aw_fail(err, AW_EXIT,
+		"the program ended with status %d; \"awaitctl output %" PRId64
+		"\" shows what it said",
 		e->exit_status, a->id);
 	aw_err_fact(err, "exit", json_integer(e->exit_status));
 	return -EINVAL;
@@ -183,9 +186,8 @@ static int judge(const struct attempt *a, const struct msg_exited *e, struct aw_
 
 static void keep_handle(struct attempt *a, const struct msg_started *s)
 {
-	cleanup_free char *handle =
-		xasprintf("%d %" PRIu64 " %s %" PRId64 " %u", s->pid, s->start_ticks, s->boot_id,
-			  a->id, a->attempt);
+	cleanup_free char *handle = xasprintf("%d %" PRIu64 " %s %" PRId64 " %u", s->pid,
+					      s->start_ticks, s->boot_id, a->id, a->attempt);
 
 	attempt_set_handle(a, "local", handle);
 }

@@ -97,8 +97,8 @@ static int check_foreign_keys(struct check *c)
 
 	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
 		const char *table = sql_col_word(stmt, 0);
-		cleanup_free char *line = xasprintf("a row of table %s belongs to no job",
-						    table ? table : "?");
+		cleanup_free char *line =
+			xasprintf("a row of table %s belongs to no job", table ? table : "?");
 
 		found(c, line);
 	}

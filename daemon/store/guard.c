@@ -26,9 +26,9 @@ static const struct {
 	uint32_t magic;
 	const char *name;
 } unsafe_fs[] = {
-	{ 0x6969, "NFS" },	      { 0xff534d42, "CIFS" }, { 0xfe534d42, "SMB" },
-	{ 0x517b, "SMB" },	      { 0x01021997, "9p" },   { 0x65735546, "FUSE" },
-	{ 0x5346414f, "AFS" },	      { 0x6b414653, "AFS" },  { 0x00c36400, "Ceph" },
+	{ 0x6969, "NFS" },	{ 0xff534d42, "CIFS" }, { 0xfe534d42, "SMB" },
+	{ 0x517b, "SMB" },	{ 0x01021997, "9p" },	{ 0x65735546, "FUSE" },
+	{ 0x5346414f, "AFS" },	{ 0x6b414653, "AFS" },	{ 0x00c36400, "Ceph" },
 	{ 0x73757245, "Coda" },
 };
 

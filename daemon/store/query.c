@@ -160,9 +160,9 @@ static size_t job_bytes(const struct store_job *job)
 
 /* What a page has come to. */
 struct page {
-	size_t size;	  /* room in l->jobs */
+	size_t size; /* room in l->jobs */
 	size_t text_bytes;
-	int budget;	  /* rows */
+	int budget; /* rows */
 	bool is_at_end;
 };
 

@@ -64,7 +64,10 @@ static int delete_event(struct store *s, int64_t *seq, int64_t id)
 int remove_run(struct store *s, struct store_remove *rm)
 {
 	static const enum sql_id rows[] = {
-		SQL_ATTEMPT_DELETE, SQL_ENDING_DELETE, SQL_DOC_DELETE, SQL_JOB_DELETE,
+		SQL_ATTEMPT_DELETE,
+		SQL_ENDING_DELETE,
+		SQL_DOC_DELETE,
+		SQL_JOB_DELETE,
 	};
 	struct victim v = { 0 };
 	int rc;

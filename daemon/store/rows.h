@@ -42,8 +42,8 @@ const char *rows_stop_word(enum stop_why why);
 enum stop_why rows_stop_parse(const char *word); /* STOP_NONE for NULL and unknown words */
 
 /* A job's own row.  The order of the columns is known to rows.c and, for filters, by the enum. */
-#define ROWS_JOB_COLUMNS                                                                           \
-	"id, kind, state, outcome, uid, queue, name, tags, gid, priority, attempt, submitted,"     \
+#define ROWS_JOB_COLUMNS                                                                       \
+	"id, kind, state, outcome, uid, queue, name, tags, gid, priority, attempt, submitted," \
 	" due, started, ended"
 enum rows_job_column {
 	ROWS_ID,

@@ -54,9 +54,8 @@ struct store_op *op_list_pop(struct op_list *list)
 	struct store_op *op = list->first;
 
 	if (op)
-		list->first = op->task.next ?
-				      container_of(op->task.next, struct store_op, task) :
-				      NULL;
+		list->first =
+			op->task.next ? container_of(op->task.next, struct store_op, task) : NULL;
 	return op;
 }
 

@@ -36,10 +36,10 @@ struct store;
 
 struct store_options {
 	const char *state_dir; /* made if it is missing, 0700 */
-	bool is_init; /* --init: make a new database where a missing one would be refused */
+	bool is_init;	      /* --init: make a new database where a missing one would be refused */
 	bool allow_unsafe_fs; /* R1.14 */
 	void (*on_fatal)(int exit_status, const char *message); /* on the loop: 65 or 74 */
-	void (*log)(int priority, const char *message); /* any thread; syslog priorities */
+	void (*log)(int priority, const char *message);		/* any thread; syslog priorities */
 };
 
 /*
@@ -125,12 +125,7 @@ struct store_insert {
 };
 
 /* Why a job is asked to stop. */
-enum stop_why {
-	STOP_NONE,
-	STOP_CANCEL,
-	STOP_TIMEOUT,
-	N_STOP_WHY
-};
+enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, N_STOP_WHY };
 
 /*
  * One change of state, fenced: it applies only if the row still is in @from
@@ -197,9 +192,9 @@ struct store_load {
 	char *spec;
 	size_t spec_len;
 	bool damaged;
-	struct instant started; /* of the current attempt */
+	struct instant started;		      /* of the current attempt */
 	char *executor, *handle, *saved_json; /* NULL = none */
-	enum stop_why why; /* of a stopping job */
+	enum stop_why why;		      /* of a stopping job */
 	uid_t by_uid;
 	char *message;
 	/*
@@ -222,7 +217,7 @@ struct store_job {
 	gid_t gid;
 	uint32_t attempt;
 	struct wall submitted, due, started, ended; /* 0 = not (yet) */
-	char *result_json, *error_json, *spec; /* NULL = null */
+	char *result_json, *error_json, *spec;	    /* NULL = null */
 	size_t spec_len;
 };
 
@@ -245,13 +240,13 @@ void store_get_fini(struct store_get *g);
  */
 struct store_list {
 	struct store_op op;
-	unsigned states, outcomes, kinds; /* 1u << value */
+	unsigned states, outcomes, kinds;			/* 1u << value */
 	const char *const *queues, *const *names, *const *tags; /* NULL = all */
-	uid_t uid;	       /* only this owner's, or STORE_ANY_UID */
-	int64_t after;	       /* 0 = from the start */
+	uid_t uid;     /* only this owner's, or STORE_ANY_UID */
+	int64_t after; /* 0 = from the start */
 	bool descending;
 	size_t limit;
-	size_t max_bytes;      /* end the page early beyond this much text */
+	size_t max_bytes; /* end the page early beyond this much text */
 	/* out; store_list_fini() */
 	struct store_job *jobs;
 	size_t n;
@@ -271,7 +266,10 @@ struct store_live {
 	uint32_t attempt;
 	struct instant due;
 };
-/* Every job that is not done, by rising id.  0, -EIO or -EBADMSG (damaged; the reason is logged). */
+/*
+ * Every job that is not done, by rising id.  0, -EIO or -EBADMSG (damaged; the reason is
+ * logged).
+ */
 int store_each_live(struct store *store, void (*fn)(void *arg, const struct store_live *job),
 		    void *arg);
 int store_each_queue(struct store *store,

@@ -20,7 +20,7 @@ struct op_list {
 };
 void op_list_add(struct op_list *list, struct store_op *op);
 void op_list_append(struct op_list *list, struct op_list *more); /* empties @more */
-struct store_op *op_list_pop(struct op_list *list);		  /* NULL = empty */
+struct store_op *op_list_pop(struct op_list *list);		 /* NULL = empty */
 
 /* What is counted and numbered.  One as committed, one as the open transaction will leave it. */
 struct tally {
@@ -44,9 +44,9 @@ struct store {
 
 	/* shared, under the lock */
 	pthread_mutex_t lock;
-	int wake_fd;	       /* eventfd, written when the thread sleeps */
-	struct op_list inbox;  /* what the thread has not taken yet */
-	bool is_asleep;	       /* the thread waits for wake_fd */
+	int wake_fd;	      /* eventfd, written when the thread sleeps */
+	struct op_list inbox; /* what the thread has not taken yet */
+	bool is_asleep;	      /* the thread waits for wake_fd */
 	bool is_stopping;
 	struct store_stats figures; /* all but what store_stats() finds out itself */
 	int fatal_status;	    /* 0 = all is well */

@@ -43,8 +43,8 @@ static void give_up(struct store *s, int rc)
 	int status = db_exit_status(rc) == EX_DATAERR ? EX_DATAERR : EX_IOERR;
 
 	db_rollback(s->db);
-	snprintf(s->fatal_message, sizeof(s->fatal_message), "%s: %s (%d)",
-		 s->path, sqlite3_errstr(rc), rc);
+	snprintf(s->fatal_message, sizeof(s->fatal_message), "%s: %s (%d)", s->path,
+		 sqlite3_errstr(rc), rc);
 	s->fatal_status = status;
 	loop_post(&s->fatal_task);
 }
@@ -80,8 +80,8 @@ static void set_full(struct store *s, bool is_full)
 	s->is_full = s->figures.is_full = is_full;
 	pthread_mutex_unlock(&s->lock);
 	store_log(s, LOG_WARNING,
-		  is_full ? "the disk is full: %s takes no new jobs until there is space" :
-			    "there is space on the disk again: %s takes new jobs",
+		  is_full ? "the disk is full: %s takes no new jobs until there is space"
+			  : "there is space on the disk again: %s takes new jobs",
 		  s->path);
 }
 

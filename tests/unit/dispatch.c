@@ -181,7 +181,8 @@ START_TEST(types_that_fit)
 
 		buf_addf(
 			&b,
-			"{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"test.types\",\"params\":%s}\n",
+			"{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"test.types\","
+			"\"params\":%s}\n",
 			good[i]);
 		peer_send_all(&p, b.data, b.len);
 		b.len = 0;
@@ -253,7 +254,8 @@ START_TEST(a_batch_is_one_answer)
 		"[" CALL("1", "test.later", "{}") "," CALL(
 			"2", "test.open",
 			"{}") ",7,"
-			      "{\"jsonrpc\":\"2.0\",\"method\":\"test.mark\",\"params\":{\"text\":\"n\"}},[]," CALL(
+			      "{\"jsonrpc\":\"2.0\",\"method\":\"test.mark\","
+			      "\"params\":{\"text\":\"n\"}},[]," CALL(
 				      "3", "test.fail", "{}") "]\n");
 	peer_expect_nothing(&p);
 	/* Another request overtakes it, not into its middle. */

@@ -94,8 +94,12 @@ static int do_insert(struct store_insert *in)
 
 		n->id = (int64_t)++n_rows;
 		rows[n_rows - 1] = (struct row){
-			.id = n->id, .kind = n->kind, .state = JOB_WAITING, .uid = n->uid,
-			.spec = xstrdup(n->spec), .due = n->due,
+			.id = n->id,
+			.kind = n->kind,
+			.state = JOB_WAITING,
+			.uid = n->uid,
+			.spec = xstrdup(n->spec),
+			.due = n->due,
 			.queue = n->queue ? xstrdup(n->queue) : NULL,
 		};
 	}
@@ -154,8 +158,9 @@ static int do_get(struct store_get *g)
 		if (g->ids[i] >= 1 && (size_t)g->ids[i] <= n_rows) {
 			struct row *r = row_of(g->ids[i]);
 
-			g->jobs[i] = (struct store_job){ .id = r->id, .uid = r->uid,
-							 .state = r->state, .outcome = r->outcome };
+			g->jobs[i] = (struct store_job){
+				.id = r->id, .uid = r->uid, .state = r->state, .outcome = r->outcome
+			};
 		}
 	return 0;
 }
@@ -219,8 +224,8 @@ void store_get_fini(struct store_get *g)
 	free(g->jobs);
 }
 
-int store_each_queue(struct store *store,
-		     void (*fn)(void *, const char *, int64_t, bool), void *arg)
+int store_each_queue(struct store *store, void (*fn)(void *, const char *, int64_t, bool),
+		     void *arg)
 {
 	(void)store, (void)fn, (void)arg;
 	return 0;
@@ -231,9 +236,13 @@ int store_each_live(struct store *store, void (*fn)(void *, const struct store_l
 	(void)store;
 	for (size_t i = 0; i < n_rows; i++) {
 		const struct row *r = &rows[i];
-		const struct store_live live = { .id = r->id, .kind = r->kind, .state = r->state,
-						 .queue = r->queue, .uid = r->uid,
-						 .attempt = r->attempt, .due = r->due };
+		const struct store_live live = { .id = r->id,
+						 .kind = r->kind,
+						 .state = r->state,
+						 .queue = r->queue,
+						 .uid = r->uid,
+						 .attempt = r->attempt,
+						 .due = r->due };
 
 		if (r->state != JOB_DONE)
 			fn(arg, &live);
@@ -293,8 +302,9 @@ static int submit_as(const char *text, uid_t uid, enum aw_code *ret_code)
 	struct jobdoc d;
 	struct aw_err err = { 0 };
 	bool answered = false;
-	struct submission s = { .docs = &d, .n = 1, .uid = uid, .done = on_submitted,
-				.arg = &answered };
+	struct submission s = {
+		.docs = &d, .n = 1, .uid = uid, .done = on_submitted, .arg = &answered
+	};
 	int result;
 
 	ck_assert_msg(jobdoc_check(doc, "", &d, &err) == 0, "%s %s", err.path, err.message);
@@ -345,8 +355,9 @@ static void on_cancelled(struct cancel *c)
 static void cancel(struct asked *a, int64_t id, uid_t viewer, int64_t grace_us)
 {
 	*a = (struct asked){ 0 };
-	a->c = (struct cancel){ .id = id, .viewer = viewer, .grace_us = grace_us,
-				.done = on_cancelled, .arg = a };
+	a->c = (struct cancel){
+		.id = id, .viewer = viewer, .grace_us = grace_us, .done = on_cancelled, .arg = a
+	};
 	engine_cancel(&a->c);
 	loop_run_until_idle();
 }
@@ -553,8 +564,9 @@ START_TEST(refusals)
 	ck_assert_int_lt(submit_as(WORKER, 1, &code), 0);
 	ck_assert_int_eq(code, AW_CONFLICT);
 	insert_result = 0;
-	ck_assert_int_lt(submit_as("{\"kind\":\"worker\",\"argv\":[\"x\"],\"queue\":\"none\"}", 1,
-				   &code), 0);
+	ck_assert_int_lt(
+		submit_as("{\"kind\":\"worker\",\"argv\":[\"x\"],\"queue\":\"none\"}", 1, &code),
+		0);
 	ck_assert_int_eq(code, AW_NOT_FOUND);
 	ck_assert_uint_eq(engine.tab.n, 0);
 }

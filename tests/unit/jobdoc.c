@@ -174,17 +174,15 @@ static const struct {
 	{ FETCH ",\"headers\":{\"X\":\"a\\r\\nY: b\"}}", AW_PARAMS, "/headers/X" },
 	{ FETCH ",\"headers\":{\"X\":\"a\\nb\"}}", AW_PARAMS, "/headers/X" },
 	{ FETCH ",\"headers\":{\"host\":\"other\"}}", AW_PARAMS, "/headers/host" },
-	{ FETCH ",\"headers\":{\"Content-Length\":\"5\"}}",
-	  AW_PARAMS, "/headers/Content-Length" },
-	{ FETCH ",\"headers\":{\"A\":\"x\",\"transfer-encoding\":\"chunked\"}}",
-	  AW_PARAMS, "/headers/transfer-encoding" },
+	{ FETCH ",\"headers\":{\"Content-Length\":\"5\"}}", AW_PARAMS, "/headers/Content-Length" },
+	{ FETCH ",\"headers\":{\"A\":\"x\",\"transfer-encoding\":\"chunked\"}}", AW_PARAMS,
+	  "/headers/transfer-encoding" },
 	{ FETCH ",\"headers\":{\"Connection\":\"close\"}}", AW_PARAMS, "/headers/Connection" },
 	{ FETCH ",\"body\":{}}", AW_PARAMS, "/body" },
 	{ FETCH ",\"body\":\"x\",\"method\":\"GET\"}", AW_PARAMS, "/body" },
 	{ FETCH ",\"body\":\"x\",\"method\":\"head\"}", AW_PARAMS, "/body" },
 	{ FETCH ",\"checksum\":\"sha256:12\"}", AW_PARAMS, "/checksum" },
-	{ FETCH ",\"checksum\":\"md5:d41d8cd98f00b204e9800998ecf8427e\"}",
-	  AW_PARAMS, "/checksum" },
+	{ FETCH ",\"checksum\":\"md5:d41d8cd98f00b204e9800998ecf8427e\"}", AW_PARAMS, "/checksum" },
 	{ FETCH ",\"checksum\":\"sha256:"
 		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85g\"}",
 	  AW_PARAMS, "/checksum" },
@@ -228,8 +226,8 @@ static const struct {
 	{ WORKER ",\"env\":{\"NOTIFY_SOCKET\":\"x\"}}", AW_PARAMS, "/env/NOTIFY_SOCKET" },
 	{ WORKER ",\"env\":{\"LISTEN_FDS\":\"3\"}}", AW_PARAMS, "/env/LISTEN_FDS" },
 	{ WORKER ",\"env\":{\"WATCHDOG_USEC\":\"3\"}}", AW_PARAMS, "/env/WATCHDOG_USEC" },
-	{ WORKER ",\"env\":{\"CREDENTIALS_DIRECTORY\":\"/\"}}",
-	  AW_PARAMS, "/env/CREDENTIALS_DIRECTORY" },
+	{ WORKER ",\"env\":{\"CREDENTIALS_DIRECTORY\":\"/\"}}", AW_PARAMS,
+	  "/env/CREDENTIALS_DIRECTORY" },
 	{ WORKER ",\"stdin\":5}", AW_PARAMS, "/stdin" },
 	{ WORKER ",\"success\":[]}", AW_PARAMS, "/success" },
 	{ WORKER ",\"success\":256}", AW_PARAMS, "/success" },
@@ -303,12 +301,8 @@ START_TEST(lengths_end_where_they_should)
 		const char *start, *key;
 		size_t max;
 	} cases[] = {
-		{ TIMER, "name", 255 },
-		{ FETCH, "queue", 255 },
-		{ TIMER, "key", 255 },
-		{ FETCH, "output", 4095 },
-		{ WORKER, "cwd", 4095 },
-		{ WORKER, "stdin", 128 * 1024 },
+		{ TIMER, "name", 255 },	   { FETCH, "queue", 255 }, { TIMER, "key", 255 },
+		{ FETCH, "output", 4095 }, { WORKER, "cwd", 4095 }, { WORKER, "stdin", 128 * 1024 },
 		{ FETCH, "method", 32 },
 	};
 
@@ -668,7 +662,13 @@ END_TEST
 START_TEST(loading_damage_is_an_error)
 {
 	static const char *const texts[] = {
-		"", "{", "null", "{}", "\xff\xfe", "{\"kind\":\"timer\"}", "{\"kind\":\"gather\"}",
+		"",
+		"{",
+		"null",
+		"{}",
+		"\xff\xfe",
+		"{\"kind\":\"timer\"}",
+		"{\"kind\":\"gather\"}",
 		"{\"kind\":\"worker\",\"argv\":5}",
 	};
 
@@ -686,8 +686,8 @@ END_TEST
 
 START_TEST(typed_readers)
 {
-	struct jobdoc d = checked(
-		FETCH ",\"redirects\":3,\"overwrite\":true,\"idle_timeout\":\"90s\"}");
+	struct jobdoc d =
+		checked(FETCH ",\"redirects\":3,\"overwrite\":true,\"idle_timeout\":\"90s\"}");
 
 	ck_assert_int_eq(jobdoc_integer(d.spec, "redirects", 10), 3);
 	ck_assert_int_eq(jobdoc_integer(d.spec, "max_size", 10), 10);
@@ -733,9 +733,30 @@ END_TEST
 START_TEST(every_key_meets_every_value)
 {
 	static const char *const values[] = {
-		"null", "true", "false", "0", "1", "-1", "9223372036854775807", "0.5", "-0.5",
-		"1e300", "\"\"", "\"x\"", "\"200\"", "\"1s\"", "\"/\"", "\"http://u@h\"", "[]",
-		"[[]]", "[null]", "[1,\"a\"]", "[\"a\",\"a\"]", "{}", "{\"\":\"\"}", "{\"a\":{}}",
+		"null",
+		"true",
+		"false",
+		"0",
+		"1",
+		"-1",
+		"9223372036854775807",
+		"0.5",
+		"-0.5",
+		"1e300",
+		"\"\"",
+		"\"x\"",
+		"\"200\"",
+		"\"1s\"",
+		"\"/\"",
+		"\"http://u@h\"",
+		"[]",
+		"[[]]",
+		"[null]",
+		"[1,\"a\"]",
+		"[\"a\",\"a\"]",
+		"{}",
+		"{\"\":\"\"}",
+		"{\"a\":{}}",
 		"{\"b\":\"x\",\"a\":\"y\"}",
 	};
 	static const char *const starts[] = { TIMER, FETCH, WORKER };

@@ -12,16 +12,16 @@
 
 /* ---- words ---- */
 
-#define CHECK_TABLE(type, n, name, parse)                                                          \
-	do {                                                                                       \
-		for (int v = 0; v < (int)(n); v++)                                                 \
-			if (name((type)v))                                                         \
-				ck_assert_int_eq(parse(name((type)v)), v);                         \
-		ck_assert_ptr_null(name((type)(n)));                                               \
-		ck_assert_ptr_null(name((type)-1));                                                \
-		ck_assert_int_eq(parse(NULL), -1);                                                 \
-		ck_assert_int_eq(parse(""), -1);                                                   \
-		ck_assert_int_eq(parse("DONE"), -1);                                               \
+#define CHECK_TABLE(type, n, name, parse)                                  \
+	do {                                                               \
+		for (int v = 0; v < (int)(n); v++)                         \
+			if (name((type)v))                                 \
+				ck_assert_int_eq(parse(name((type)v)), v); \
+		ck_assert_ptr_null(name((type)(n)));                       \
+		ck_assert_ptr_null(name((type)-1));                        \
+		ck_assert_int_eq(parse(NULL), -1);                         \
+		ck_assert_int_eq(parse(""), -1);                           \
+		ck_assert_int_eq(parse("DONE"), -1);                       \
 	} while (0)
 
 START_TEST(words_go_both_ways)
@@ -155,8 +155,17 @@ END_TEST
 START_TEST(messages_are_always_utf8)
 {
 	static const char *const bad[] = {
-		"\xff", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80",
-		"\xf4\x90\x80\x80", "\x80", "\xe2\x82", "\xf0\x80\x80\x80", "ok\xfe\xffok",
+		"\xff",
+		"\xc3",
+		"\xc0\x80",
+		"\xe0\x80\x80",
+		"\xed\xa0\x80",
+		"\xf5\x80\x80\x80",
+		"\xf4\x90\x80\x80",
+		"\x80",
+		"\xe2\x82",
+		"\xf0\x80\x80\x80",
+		"ok\xfe\xffok",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #include <errno.h>
 
@@ -193,13 +193,13 @@ static const struct {
 	uint32_t attempt;
 	enum job_state from, to;
 } stale[] = {
-	{ 99, 0, JOB_WAITING, JOB_RUNNING },   { 1, 0, JOB_WAITING, JOB_RUNNING },
-	{ 1, 1, JOB_WAITING, JOB_RUNNING },    { 1, 0, JOB_RUNNING, JOB_DONE },
-	{ 1, 2, JOB_RUNNING, JOB_DONE },       { 1, 1, JOB_STOPPING, JOB_DONE },
-	{ 1, 1, JOB_WAITING, JOB_DONE },       { 1, 2, JOB_RUNNING, JOB_STOPPING },
-	{ 1, 1, JOB_STOPPING, JOB_WAITING },   { 1, 0, JOB_RUNNING, JOB_WAITING },
-	{ 2, 1, JOB_RUNNING, JOB_DONE },       { 2, 1, JOB_RUNNING, JOB_WAITING },
-	{ 2, 1, JOB_WAITING, JOB_RUNNING },    { 2, 1, JOB_RUNNING, JOB_STOPPING },
+	{ 99, 0, JOB_WAITING, JOB_RUNNING }, { 1, 0, JOB_WAITING, JOB_RUNNING },
+	{ 1, 1, JOB_WAITING, JOB_RUNNING },  { 1, 0, JOB_RUNNING, JOB_DONE },
+	{ 1, 2, JOB_RUNNING, JOB_DONE },     { 1, 1, JOB_STOPPING, JOB_DONE },
+	{ 1, 1, JOB_WAITING, JOB_DONE },     { 1, 2, JOB_RUNNING, JOB_STOPPING },
+	{ 1, 1, JOB_STOPPING, JOB_WAITING }, { 1, 0, JOB_RUNNING, JOB_WAITING },
+	{ 2, 1, JOB_RUNNING, JOB_DONE },     { 2, 1, JOB_RUNNING, JOB_WAITING },
+	{ 2, 1, JOB_WAITING, JOB_RUNNING },  { 2, 1, JOB_RUNNING, JOB_STOPPING },
 };
 
 START_TEST(stale_changes_do_nothing)
@@ -418,8 +418,9 @@ END_TEST
 START_TEST(a_key_may_come_twice_in_a_request)
 {
 	struct store_new_job jobs[] = {
-		keyed(1, "a", "{}"), keyed(1, "b", "{}"), fx_job(),	     keyed(1, "a", "{}"),
-		keyed(2, "a", "[]"), keyed(1, "c", "{}"), keyed(1, "b", "{}"),
+		keyed(1, "a", "{}"), keyed(1, "b", "{}"), fx_job(),
+		keyed(1, "a", "{}"), keyed(2, "a", "[]"), keyed(1, "c", "{}"),
+		keyed(1, "b", "{}"),
 	};
 	static const int64_t ids[] = { 1, 2, 3, 1, 4, 5, 2 };
 	static const bool existing[] = { false, false, false, true, false, false, true };
@@ -548,8 +549,8 @@ static void on_queue(void *arg, const char *name, int64_t limit, bool is_paused)
 	size_t len = strlen(queues.text);
 
 	(void)arg;
-	snprintf(queues.text + len, sizeof(queues.text) - len, "%s=%lld%s ", name,
-		 (long long)limit, is_paused ? "p" : "");
+	snprintf(queues.text + len, sizeof(queues.text) - len, "%s=%lld%s ", name, (long long)limit,
+		 is_paused ? "p" : "");
 }
 
 START_TEST(queues_are_kept)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
@@ -136,7 +137,7 @@ START_TEST(space_is_noticed_without_requests)
 	ck_assert(is_full());
 	atomic_store(&write_errno, 0);
 	for (int i = 0; is_full() && i < 500; i++)
-		usleep(10000);
+		(void)poll(NULL, 0, 10);
 	ck_assert(!is_full());
 	ck_assert_int_eq(fx_insert_one(), 2);
 }
@@ -170,7 +171,7 @@ START_TEST(a_full_disk_does_not_prevent_the_start)
 	ck_assert_int_eq(fx_insert(&job, 1), -ENOSPC);
 	atomic_store(&write_errno, 0);
 	for (int i = 0; is_full() && i < 500; i++)
-		usleep(10000);
+		(void)poll(NULL, 0, 10);
 	ck_assert_int_eq(fx_insert_one(), 2);
 }
 END_TEST
@@ -209,7 +210,7 @@ START_TEST(a_small_file_system_fills_up)
 	fx_restart(); /* on a full disk */
 	unlink(filler);
 	for (int i = 0; fx_insert(jobs, 1) != 0 && i < 300; i++)
-		usleep(10000);
+		(void)poll(NULL, 0, 10);
 	ck_assert_int_eq(jobs[0].id, (n - 1) * 200 + 1);
 	fx_close();
 	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM pragma_integrity_check"
@@ -249,7 +250,7 @@ START_TEST(a_failed_sync_answers_nothing)
 	fx_submit(&after.op, STORE_INSERT);
 	for (int i = 0; i < 20; i++) {
 		loop_turn(false);
-		usleep(1000);
+		(void)poll(NULL, 0, 1);
 	}
 	ck_assert_uint_eq(fx.n_done, done);
 	fx_close();

@@ -206,9 +206,9 @@ static inline struct store_change fx_change(int64_t id, uint32_t attempt, enum j
 		.from = from,
 		.to = to,
 		.at = fx_at(1000),
-		.outcome = to == JOB_DONE    ? JOB_SUCCEEDED :
-			   to == JOB_WAITING ? JOB_LOST :
-					       JOB_UNENDED,
+		.outcome = to == JOB_DONE      ? JOB_SUCCEEDED
+			   : to == JOB_WAITING ? JOB_LOST
+					       : JOB_UNENDED,
 		.why = to == JOB_STOPPING ? STOP_CANCEL : STOP_NONE,
 	};
 }

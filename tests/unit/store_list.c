@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 /*
  * Twelve jobs to list: id % 3 gives the kind, id % 4 the owner, id 1 ... 4

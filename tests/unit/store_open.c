@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "store_fixture.h"
+#include "tests/unit/store_fixture.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
