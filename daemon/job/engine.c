@@ -296,6 +296,17 @@ static bool was_cut_off(struct run *run)
 	return run->co_result < 0 && run_err(run)->code == AW_LOST;
 }
 
+static void set_timeout_error(struct run *run)
+{
+	struct buf limit = { 0 };
+
+	if (run->has_doc)
+		duration_format(run->a.doc.timeout_us, &limit);
+	aw_fail(run_err(run), AW_TIMEOUT, "the attempt took longer than its timeout%s%s",
+		limit.len ? " of " : "", buf_terminate(&limit));
+	buf_fini(&limit);
+}
+
 static enum job_outcome outcome_of(struct run *run)
 {
 	switch (run->why) {
@@ -303,7 +314,7 @@ static enum job_outcome outcome_of(struct run *run)
 		set_cancel_error(run_err(run), run->by_uid, run->message);
 		return JOB_CANCELLED;
 	case STOP_TIMEOUT:
-		aw_fail(run_err(run), AW_TIMEOUT, "the attempt took longer than its timeout");
+		set_timeout_error(run);
 		return JOB_TIMED_OUT;
 	case STOP_NONE:
 	case N_STOP_WHY:
