@@ -58,7 +58,7 @@ struct row {
 	uint32_t attempt;
 	uid_t uid;
 	char *spec, *error, *result, *queue;
-	struct instant due, started;
+	struct instant due, started, ended;
 	enum stop_why why;
 	int n_ends;
 };
@@ -131,6 +131,7 @@ static int do_change(struct store_change *c)
 		r->due = c->due;
 	if (c->to == JOB_DONE) {
 		r->n_ends++;
+		r->ended = c->at;
 		r->outcome = c->outcome;
 		r->error = copy(c->error_json);
 		r->result = copy(c->result_json);
@@ -535,6 +536,22 @@ START_TEST(timer_is_never_early_and_has_no_stack)
 }
 END_TEST
 
+#define SHORT_TIMER "{\"kind\":\"timer\",\"sleep\":0.05}"
+
+START_TEST(a_timer_is_not_late_because_its_start_is_being_stored)
+{
+	int64_t id = submit(SHORT_TIMER);
+
+	ck_assert_int_eq(n_pending, 1);
+	advance_us(50000);
+	ck_assert_int_eq(n_pending, 1); /* the end waits for the commit of the start */
+	advance_us(3000000);
+	commit_all();
+	assert_done(id, JOB_SUCCEEDED);
+	ck_assert_int_eq(row_of(id)->ended.wall.ms - row_of(id)->started.wall.ms, 50);
+}
+END_TEST
+
 START_TEST(delay_and_at)
 {
 	int64_t delay = submit("{\"kind\":\"worker\",\"argv\":[\"x\"],\"delay\":10}");
@@ -706,6 +723,48 @@ START_TEST(cancel_a_timer_that_sleeps)
 	commit_all();
 	ck_assert_int_eq(a.result, 0);
 	assert_done(id, JOB_CANCELLED);
+}
+END_TEST
+
+START_TEST(cancel_before_the_end_of_a_timer_whose_start_is_in_flight)
+{
+	int64_t id = submit(SHORT_TIMER);
+	struct asked a;
+
+	cancel(&a, id, 1000, -1);
+	advance_us(50000);
+	commit_all();
+	ck_assert(a.is_answered);
+	ck_assert_int_eq(a.result, 0);
+	assert_done(id, JOB_CANCELLED);
+}
+END_TEST
+
+START_TEST(cancel_after_the_end_of_a_timer_whose_start_is_in_flight)
+{
+	int64_t id = submit(SHORT_TIMER);
+	struct asked a;
+
+	advance_us(50000);
+	cancel(&a, id, 1000, -1);
+	commit_all();
+	ck_assert_int_eq(a.code, AW_WRONG_STATE);
+	assert_done(id, JOB_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(stop_while_a_timer_s_start_is_in_flight)
+{
+	int64_t id = submit(SHORT_TIMER);
+
+	engine_stop(false, NULL);
+	commit_all();
+	ck_assert_int_eq(state_of(id), JOB_RUNNING);
+	crash();
+	commit_all();
+	advance_us(50000);
+	commit_all();
+	assert_done(id, JOB_SUCCEEDED);
 }
 END_TEST
 
@@ -927,6 +986,7 @@ int main(void)
 	tcase_add_test(tc, an_end_is_told_after_its_commit);
 	tcase_add_test(tc, slots_are_free_when_the_end_is_queued);
 	tcase_add_test(tc, timer_is_never_early_and_has_no_stack);
+	tcase_add_test(tc, a_timer_is_not_late_because_its_start_is_being_stored);
 	tcase_add_test(tc, delay_and_at);
 	tcase_add_test(tc, refusals);
 	tcase_add_test(tc, a_damaged_document_is_never_executed);
@@ -937,6 +997,9 @@ int main(void)
 	tcase_add_test(tc, cancel_in_flight_beats_a_later_end);
 	tcase_add_test(tc, an_end_that_was_seen_first_wins);
 	tcase_add_test(tc, cancel_a_timer_that_sleeps);
+	tcase_add_test(tc, cancel_before_the_end_of_a_timer_whose_start_is_in_flight);
+	tcase_add_test(tc, cancel_after_the_end_of_a_timer_whose_start_is_in_flight);
+	tcase_add_test(tc, stop_while_a_timer_s_start_is_in_flight);
 	tcase_add_test(tc, cancel_done_unknown_and_foreign);
 	tcase_add_test(tc, timeout_ends_an_attempt);
 	tcase_add_test(tc, cancel_after_a_timeout_stays_timed_out);
