@@ -104,7 +104,10 @@ static void hand_over(struct store *s)
 /* At the latest once per turn of the loop: hand over what was submitted in it. */
 static void on_flush(struct loop_task *task)
 {
-	hand_over(container_of(task, struct store, flush_task));
+	struct store *s = container_of(task, struct store, flush_task);
+
+	s->is_started = true;
+	hand_over(s);
 }
 
 /* A request has come back. */
@@ -124,7 +127,7 @@ void store_submit(struct store *s, struct store_op *op)
 	op->result = 0;
 	s->n_unanswered++;
 	op_list_add(&s->outbox, op);
-	if (++s->n_outbox >= HAND_OVER)
+	if (++s->n_outbox >= HAND_OVER && s->is_started)
 		hand_over(s);
 	else
 		loop_defer(&s->flush_task);

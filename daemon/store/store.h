@@ -254,7 +254,9 @@ struct store_list {
 };
 void store_list_fini(struct store_list *l);
 
-/* ---- start-up (blocking, before the first store_submit) ---- */
+/*
+ * ---- start-up (blocking, before the loop runs; what @fn submits waits until it does) ----
+ */
 
 struct store_live {
 	int64_t id;

@@ -37,6 +37,11 @@ struct store {
 	/* the loop's */
 	struct op_list outbox; /* submitted in this turn */
 	unsigned n_outbox;
+	/*
+	 * The loop runs.  Before that store_each_live() uses the connection on the
+	 * loop's thread, so nothing is handed over, however much is submitted.
+	 */
+	bool is_started;
 	struct loop_task flush_task;
 	size_t n_unanswered;
 	struct loop_task fatal_task;

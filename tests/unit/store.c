@@ -4,6 +4,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #define DAY_MS INT64_C(86400000)
 
@@ -592,6 +593,46 @@ static void read_live(void)
 	ck_assert_int_eq(store_each_live(fx.store, on_live, &live), 0);
 }
 
+static struct store_insert during[300];
+static struct store_new_job during_jobs[300];
+static size_t n_during;
+
+static void on_live_submit(void *arg, const struct store_live *job)
+{
+	(void)arg, (void)job;
+	during_jobs[n_during] = fx_job();
+	during[n_during] = (struct store_insert){
+		.jobs = &during_jobs[n_during], .n = 1, .at = fx_at(0)
+	};
+	fx_submit(&during[n_during].op, STORE_INSERT);
+	n_during++;
+}
+
+/* The connection belongs to one thread at a time: to the loop's until the loop runs. */
+START_TEST(what_start_up_submits_waits_for_the_loop)
+{
+	struct store_new_job jobs[300];
+	struct store_stats st;
+	size_t done;
+
+	for (size_t i = 0; i < 300; i++)
+		jobs[i] = fx_job();
+	ck_assert_int_eq(fx_insert(jobs, 300), 0);
+	fx_restart();
+	n_during = 0;
+	done = fx.n_done;
+	ck_assert_int_eq(store_each_live(fx.store, on_live_submit, NULL), 0);
+	ck_assert_uint_eq(n_during, 300);
+	(void)poll(NULL, 0, 20); /* time enough for a thread that has been given something */
+	store_stats(fx.store, &st);
+	ck_assert_uint_eq(st.n_commits, 0);
+	while (fx.n_done < done + 300)
+		loop_turn(true);
+	for (size_t i = 0; i < 300; i++)
+		ck_assert_int_eq(during_jobs[i].id, (int64_t)(301 + i));
+}
+END_TEST
+
 START_TEST(a_restart_finds_the_unfinished_jobs)
 {
 	struct store_new_job timer = fx_job();
@@ -772,6 +813,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_key_expires_a_day_after_the_end);
 	tcase_add_test(t, remove_takes_all_that_belongs_to_a_job);
 	tcase_add_test(t, queues_are_kept);
+	tcase_add_test(t, what_start_up_submits_waits_for_the_loop);
 	tcase_add_test(t, a_restart_finds_the_unfinished_jobs);
 	tcase_add_test(t, another_boot_drops_boot_times);
 	tcase_add_loop_test(t, damaged_rows_are_noticed, 0, sizeof(damages) / sizeof(damages[0]));
