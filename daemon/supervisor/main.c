@@ -64,6 +64,20 @@ static int set_signals(void)
 	return sigprocmask(SIG_SETMASK, &child, NULL) < 0 ? -errno : 0;
 }
 
+/* What protects awaitd from the OOM killer is not for its workers (R3.1). */
+static void drop_oom_protection(void)
+{
+	static const char file[] = "/proc/self/oom_score_adj";
+	char text[16] = "";
+	int fd = open(file, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) > 0 && text[0] == '-')
+		(void)!pwrite(fd, "0", 1, 0);
+	close(fd);
+}
+
 /* A descriptor per running worker. */
 static void raise_nofile(void)
 {
@@ -98,6 +112,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	raise_nofile();
+	drop_oom_protection();
 	umask(077);
 	now_boot_id(); /* read once here rather than in each minder */
 	return router_run(DAEMON_FD);

@@ -46,14 +46,14 @@ struct minder {
 	struct stream streams[2];
 	struct outlog log;
 	pid_t pid;
-	bool has_exited; /* the main process, and it is reaped */
+	bool has_exited;       /* the main process, and it is reaped */
 	bool has_ended_itself; /* nobody had asked it to */
 	bool has_children;
 	int status;
 	struct mono drain_end; /* of what may still come after the main process */
 	/* stopping */
 	bool is_stopping, is_killing, is_stuck;
-	struct mono kill_at;   /* politeness is over */
+	struct mono kill_at; /* politeness is over */
 	struct mono kill_began, kill_next;
 	bool was_killed;
 	size_t n_leftovers;
@@ -177,7 +177,10 @@ static bool is_open(const struct minder *m)
 	return m->streams[0].fd >= 0 || m->streams[1].fd >= 0;
 }
 
-/* What lies in the pipes when nobody of the tree is left to write more; bounded, for others may hold them. */
+/*
+ * What lies in the pipes when nobody of the tree is left to write more; bounded, for others
+ * may hold them.
+ */
 static void read_rest(struct minder *m)
 {
 	for (int i = 0; i < 64; i++) {
@@ -233,7 +236,10 @@ static void stop_politely(struct minder *m)
 {
 	pid_t group = m->has_exited ? 0 : m->pid, refused = 0;
 
-	/* The group in one go, then whoever has left it. A stopped process must run to see SIGTERM. */
+	/*
+	 * The group in one go, then whoever has left it. A stopped process must run to see
+	 * SIGTERM.
+	 */
 	if (group) {
 		kill(-group, SIGTERM);
 		kill(-group, SIGCONT);
@@ -309,7 +315,10 @@ static struct mono kill_time(const struct minder *m)
 	return when;
 }
 
-/* Is it over?  Nothing is left, and nothing more can come out of the pipes, or it has had its time. */
+/*
+ * Is it over?  Nothing is left, and nothing more can come out of the pipes, or it has had
+ * its time.
+ */
 static bool is_over(const struct minder *m)
 {
 	if (!m->has_exited || m->has_children)
@@ -423,7 +432,10 @@ void minder_run(int fd, const struct msg *msg)
 	};
 	sigset_t child;
 
-	/* A name that "pkill awaitd" does not match: it ends by itself, with its tree, when awaitd does. */
+	/*
+	 * A name that "pkill awaitd" does not match: it ends by itself, with its tree, when
+	 * awaitd does.
+	 */
 	prctl(PR_SET_NAME, "worker-minder", 0, 0, 0);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);

@@ -30,7 +30,7 @@ enum msg_type {
 	SUP_NONE,
 	SUP_HELLO,   /* both ways, first */
 	SUP_START,   /* daemon: run this */
-	SUP_KILL,    /* daemon: end its tree, politely until grace is over; again = sooner, never later */
+	SUP_KILL,    /* daemon: end its tree, politely until grace is over; again = sooner */
 	SUP_ACK,     /* daemon: I have seen the grew, tell me of the next */
 	SUP_STARTED, /* it runs */
 	SUP_FAILED,  /* it could not be run; the last word about this attempt */
@@ -42,15 +42,15 @@ enum msg_type {
 
 /* Where a start failed. */
 enum msg_stage {
-	STAGE_LOG,     /* opening the output log */
-	STAGE_STDIN,   /* laying out what it reads */
+	STAGE_LOG,   /* opening the output log */
+	STAGE_STDIN, /* laying out what it reads */
 	STAGE_PIPE,
 	STAGE_FORK,
 	STAGE_SESSION, /* setsid */
 	STAGE_STDIO,
 	STAGE_LIMITS,
 	STAGE_CWD,
-	STAGE_EXEC,    /* finding the program, or execve */
+	STAGE_EXEC, /* finding the program, or execve */
 	N_SUP_STAGES
 };
 
@@ -90,9 +90,9 @@ enum {
 
 struct msg_exited {
 	uint32_t flags;
-	int32_t exit_status; /* -1 = ended by a signal (or not known) */
-	int32_t term_signal; /* 0 = none */
-	uint32_t n_leftovers; /* processes that were still there after the main one and had to be killed */
+	int32_t exit_status;	    /* -1 = ended by a signal (or not known) */
+	int32_t term_signal;	    /* 0 = none */
+	uint32_t n_leftovers;	    /* processes that outlived the main one and were killed */
 	int64_t user_us, system_us; /* of the whole tree */
 	int64_t max_rss_bytes;	    /* of its largest process */
 	int64_t output_bytes;	    /* all it wrote */
@@ -132,7 +132,10 @@ static inline size_t msgbuf_pending(const struct msgbuf *b)
 /* Forget the first @n bytes. */
 void msgbuf_consume(struct msgbuf *b, size_t n);
 
-/* Append @m.  0, or -E2BIG when it is longer than the other side takes (nothing is appended then). */
+/*
+ * Append @m.  0, or -E2BIG when it is longer than the other side takes (nothing is appended
+ * then).
+ */
 int msg_encode(struct msgbuf *b, const struct msg *m);
 /*
  * Take the first whole message of @b apart.  Returns its number of bytes (pass

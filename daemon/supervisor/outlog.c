@@ -127,7 +127,10 @@ static int grow_frame(struct outlog *log, const void *data, uint32_t len)
 	if (r == 0)
 		r = write_at(log->fd, &bytes, 1, log->end);
 	if (r < 0) {
-		/* The length is now a lie that must not stay; its block is there, so this needs no space. */
+		/*
+		 * The length is now a lie that must not stay; its block is there, so this
+		 * needs no space.
+		 */
 		cut_off(log);
 		outlog_put(le, log->last_len, 4);
 		(void)!write_at(log->fd, &length, 1, log->last_at);
@@ -240,9 +243,12 @@ static uint32_t bound_by_head(struct outlog *log, uint32_t len, uint32_t grown_f
 	return (int64_t)len > room ? (uint32_t)room : len;
 }
 
-/* Append as much of @data as one step takes; returns how much, 0 = look again, -errno = it does not fit the disk. */
-static int64_t add_some(struct outlog *log, enum outlog_stream stream, const char *data,
-			size_t len, struct wall now)
+/*
+ * Append as much of @data as one step takes; returns how much, 0 = look again, -errno = it
+ * does not fit the disk.
+ */
+static int64_t add_some(struct outlog *log, enum outlog_stream stream, const char *data, size_t len,
+			struct wall now)
 {
 	uint32_t n = len < log->frame_max ? (uint32_t)len : log->frame_max, grow, from = 0;
 	int64_t *kept;
@@ -299,8 +305,8 @@ void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data,
 
 	log->total_bytes += (int64_t)len;
 	while (len > 0) {
-		bool is_full = log->has_no_holes &&
-			       log->head_cost + log->tail_cost >= log->limit_bytes;
+		bool is_full =
+			log->has_no_holes && log->head_cost + log->tail_cost >= log->limit_bytes;
 		int64_t n = is_full ? -ENOSPC : add_some(log, stream, p, len, now);
 
 		if (n < 0) {

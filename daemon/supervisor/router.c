@@ -40,9 +40,9 @@ struct link {
 	int64_t job;
 	uint32_t attempt;
 	pid_t pid;
-	int fd;		/* owns; -1 = closed */
-	bool is_over;	/* its last word has been passed on */
-	bool is_stuck;	/* the daemon was told */
+	int fd;	       /* owns; -1 = closed */
+	bool is_over;  /* its last word has been passed on */
+	bool is_stuck; /* the daemon was told */
 	struct mono lost_at;
 };
 
@@ -160,7 +160,10 @@ static void flush_out(struct router *r)
 
 static void __attribute__((noreturn)) become_minder(int fd, const struct msg *m)
 {
-	/* Nothing of the supervisor's may stay open: the others' sockets have to close when it dies. */
+	/*
+	 * Nothing of the supervisor's may stay open: the others' sockets have to close when
+	 * it dies.
+	 */
 	if (dup3(fd, MINDER_FD, O_CLOEXEC) < 0)
 		_exit(1);
 	spawn_close_from(MINDER_FD + 1);
@@ -203,7 +206,10 @@ static int on_start(struct router *r, const struct msg *m)
 		return -EBADMSG;
 	result = start_minder(r, m, &l);
 	if (result == 0) {
-		/* Out of memory for this watch: the minder ends when we close, and counts as lost. */
+		/*
+		 * Out of memory for this watch: the minder ends when we close, and counts as
+		 * lost.
+		 */
 		if (watch(r, EPOLL_CTL_ADD, l->fd, EPOLLIN, l) < 0)
 			close_link(r, l);
 		return 0;
@@ -224,8 +230,8 @@ static void pass_down(struct router *r, const struct msg *m, const char *bytes, 
 
 static bool is_from_minder(enum msg_type type)
 {
-	return type == SUP_STARTED || type == SUP_FAILED || type == SUP_GREW ||
-	       type == SUP_STUCK || type == SUP_EXITED;
+	return type == SUP_STARTED || type == SUP_FAILED || type == SUP_GREW || type == SUP_STUCK ||
+	       type == SUP_EXITED;
 }
 
 /* One packet, to the daemon as it is.  False: there was none. */
@@ -240,7 +246,10 @@ static bool pass_up(struct router *r, struct link *l)
 	n = recv(l->fd, packet, sizeof(packet), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	/* A worker can reach its minder's memory (same user): what it sends is not trusted either. */
+	/*
+	 * A worker can reach its minder's memory (same user): what it sends is not trusted
+	 * either.
+	 */
 	if (n <= 0 || msg_decode_packet(packet, (size_t)n, &m) < 0 || !is_from_minder(m.type) ||
 	    m.job != l->job || m.attempt != l->attempt || l->is_over) {
 		close_link(r, l);
@@ -278,7 +287,10 @@ static void reap(struct router *r)
 	}
 }
 
-/* Whoever is our child and no minder was left by one that was killed.  Returns whether any is left. */
+/*
+ * Whoever is our child and no minder was left by one that was killed.  Returns whether any
+ * is left.
+ */
 static bool kill_strays(struct router *r)
 {
 	struct tree_pids minders = { 0 }, children = { 0 };

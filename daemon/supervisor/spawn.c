@@ -64,7 +64,10 @@ static void plan_fini(struct plan *p)
 	}
 }
 
-/* A file in memory: unlike a pipe it takes all of the text at once, whether the worker reads it or not. */
+/*
+ * A file in memory: unlike a pipe it takes all of the text at once, whether the worker reads
+ * it or not.
+ */
 static int open_stdin(const struct msg_start *s)
 {
 	size_t done = 0;
@@ -191,12 +194,30 @@ static void __attribute__((noreturn)) child_fail(int report_fd, enum msg_stage s
 }
 
 /* Ignored ones too: CLONE_CLEAR_SIGHAND and execve both leave an ignored SIGPIPE ignored. */
+/*
+ * The two that the C library keeps for itself and sigaction() refuses: its
+ * posix_spawn(), by which make and others start us, leaves them ignored.
+ */
+static void default_internal_signals(void)
+{
+	const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		unsigned long mask;
+	} deflt = { 0 };
+
+	for (int signo = 32; signo < SIGRTMIN; signo++)
+		(void)syscall(SYS_rt_sigaction, signo, &deflt, NULL, sizeof(deflt.mask));
+}
+
 static void default_signals(void)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL };
 
 	for (int signo = 1; signo < NSIG; signo++)
 		sigaction(signo, &sa, NULL);
+	default_internal_signals();
 }
 
 static int set_limits(void)
@@ -209,7 +230,10 @@ static int set_limits(void)
 	return setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* R3.3, in its order.  Runs in memory shared with the parent, which waits: changes nothing in it. */
+/*
+ * R3.3, in its order.  Runs in memory shared with the parent, which waits: changes nothing
+ * in it.
+ */
 static void __attribute__((noreturn)) child_main(const struct plan *p)
 {
 	const struct msg_start *s = p->start;

@@ -61,7 +61,10 @@ int tree_read_stat(pid_t pid, struct tree_stat *ret)
 
 	if (n < 0)
 		return n == -ENOENT ? -ESRCH : (int)n;
-	/* The name may hold anything, brackets and spaces too: what counts comes after the last one. */
+	/*
+	 * The name may hold anything, brackets and spaces too: what counts comes after the
+	 * last one.
+	 */
 	p = strrchr(text, ')');
 	if (!p || sscanf(p + 1, " %c %d %d %d", &st.state, &ppid, &pgrp, &session) != 4)
 		return -ESRCH;
@@ -134,7 +137,10 @@ static char *read_whole(int fd)
 	return text;
 }
 
-/* The kernel lists children by thread.  -ENOENT: it was built without that, or the process is gone. */
+/*
+ * The kernel lists children by thread.  -ENOENT: it was built without that, or the process
+ * is gone.
+ */
 static int children_by_thread(pid_t pid, struct tree_pids *ret)
 {
 	char name[64];

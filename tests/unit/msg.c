@@ -183,13 +183,13 @@ START_TEST(bad_bytes_are_errors)
 		const char *bytes;
 		size_t len;
 	} bad[] = {
-		{ "\xff\xff\xff\xff", 4 },			       /* too long */
-		{ "\0\0\0\0\0\0\0\0", 8 },			       /* too short */
-		{ "\4\0\0\0\0\0\0\0", 8 },			       /* no type */
-		{ "\4\0\0\0\xff\0\0\0", 8 },			       /* no such type */
-		{ "\x10\0\0\0\5\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0", 20 },  /* not zero */
+		{ "\xff\xff\xff\xff", 4 },				/* too long */
+		{ "\0\0\0\0\0\0\0\0", 8 },				/* too short */
+		{ "\4\0\0\0\0\0\0\0", 8 },				/* no type */
+		{ "\4\0\0\0\xff\0\0\0", 8 },				/* no such type */
+		{ "\x10\0\0\0\5\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0", 20 },	/* not zero */
 		{ "\x11\0\0\0\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 21 }, /* more than an ack */
-		{ "\x0f\0\0\0\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 19 },    /* less than an ack */
+		{ "\x0f\0\0\0\5\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 19 },	/* less than an ack */
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

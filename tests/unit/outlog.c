@@ -92,11 +92,9 @@ static void write_log(enum outlog_stream stream, const void *data, size_t len, i
 
 static struct output_read read_log(int64_t offset, unsigned streams, size_t limit)
 {
-	struct output_read r = { .id = JOB,
-				 .attempt = 1,
-				 .streams = streams,
-				 .offset = offset,
-				 .limit_bytes = limit };
+	struct output_read r = {
+		.id = JOB, .attempt = 1, .streams = streams, .offset = offset, .limit_bytes = limit
+	};
 
 	ck_assert_int_eq(output_read(&r), 0);
 	return r;
