@@ -12,6 +12,10 @@
 
 #include "daemon/base/now.h"
 #include "daemon/co/loop.h"
+#include "daemon/conf.h"
+
+/* For what comes after the last worker: answers, the store's last commit, a checkpoint. */
+#define STOP_SPARE_US INT64_C(10000000)
 
 static struct loop_timer watchdog;
 static int64_t watchdog_interval_us;
@@ -50,7 +54,9 @@ void notify_reloading(void)
 
 void notify_stopping(void)
 {
-	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	/* A stop_timeout beyond the unit's TimeoutStopSec= would end in a SIGKILL. */
+	sd_notifyf(0, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%" PRId64,
+		   conf->stop_timeout_us + STOP_SPARE_US);
 }
 
 void notify_status(const char *status)

@@ -15,6 +15,10 @@
 int notify_listen_fds(int *ret_fds, int max);
 void notify_ready(const char *status);
 void notify_reloading(void);
+/*
+ * From here on the manager counts the time to our end; ask for as much as
+ * conf->stop_timeout_us takes.  Harmless twice.
+ */
 void notify_stopping(void);
 void notify_status(const char *status);
 /* Feed the watchdog from the loop from now on, if one is asked for. */

@@ -30,6 +30,7 @@
 #define RESERVED_FOR_ROOT 8
 #define PAUSE_US 100000
 #define CALLS_END_US 5000000
+#define TURNED_AWAY_MAX 4096
 
 static struct {
 	struct loop_fd listeners[LISTENERS_MAX];
@@ -386,6 +387,21 @@ void server_close(void)
 	server_stop_listening();
 	conn_close_all();
 	wait_for_calls();
+}
+
+void server_turn_away(const char *message)
+{
+	int fds[LISTENERS_MAX], n = notify_listen_fds(fds, LISTENERS_MAX);
+	struct aw_err err = { 0 };
+
+	aw_fail(&err, AW_INTERNAL, "the daemon cannot start: %s", message);
+	for (int i = 0, left = TURNED_AWAY_MAX; i < n; i++) {
+		int fd;
+
+		while (left-- > 0 && (fd = accept4(fds[i], NULL, NULL, SOCK_CLOEXEC)) >= 0)
+			refuse(fd, &err);
+	}
+	aw_err_fini(&err);
 }
 
 struct wall server_started_at(void)

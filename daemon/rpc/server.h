@@ -24,6 +24,14 @@ void server_stop_listening(void);
  */
 void server_close(void);
 
+/*
+ * Instead of server_open(), when the daemon cannot start and another start
+ * would not help: tell @message to those who wait at systemd's sockets.  As
+ * long as one of them waits systemd starts us anew, and soon gives up the
+ * socket for everybody.
+ */
+void server_turn_away(const char *message);
+
 /* When server_open() was called. */
 struct wall server_started_at(void);
 
