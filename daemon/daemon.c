@@ -28,7 +28,9 @@
 #include <unistd.h>
 
 enum {
+	EXIT_DAMAGED = 65,
 	EXIT_IO = 74,
+	EXIT_IN_USE = 75,
 	EXIT_CONFIG = 78,
 };
 
@@ -46,6 +48,9 @@ static int fail(int status, struct aw_err *err)
 {
 	log_error("%s", err->message);
 	notify_status(err->message);
+	/* The statuses after which the units do not start us again by themselves. */
+	if (status == EXIT_DAMAGED || status == EXIT_IN_USE || status == EXIT_CONFIG)
+		server_turn_away(err->message);
 	aw_err_fini(err);
 	return status;
 }
@@ -65,12 +70,20 @@ static void on_store_fatal(int exit_status, const char *message)
 
 static void on_stopped(void)
 {
+	notify_stopping();
 	loop_stop();
 }
 
 void daemon_shutdown(bool drain)
 {
-	notify_stopping();
+	/*
+	 * The manager would kill us when its time to stop is over; what is drained may run for
+	 * hours.
+	 */
+	if (drain)
+		notify_status("stopping when nothing runs any more");
+	else
+		notify_stopping();
 	log_info("stopping%s", drain ? " when nothing runs any more" : "");
 	engine_stop(drain, on_stopped);
 }
@@ -96,6 +109,13 @@ static void on_signal(int signo)
 		reload();
 	else
 		daemon_shutdown(false);
+}
+
+/* Where fetches go in the system instance, unless configured otherwise. */
+static void make_downloads(void)
+{
+	if (conf->is_system && mkdir(conf->output_roots[0], 0700) < 0 && errno != EEXIST)
+		log_warning("cannot make %s: %s", conf->output_roots[0], strerror(errno));
 }
 
 /* Connections and transfers take descriptors; the soft limit is for programs that use select(). */
@@ -140,13 +160,32 @@ static int start_jobs(struct store *store, struct aw_err *err)
 	int r = engine_init(store);
 
 	jobdir_init(conf->state_dir);
+	make_downloads();
 	if (r == 0)
 		r = xfer_init();
 	if (r == 0)
 		r = engine_load();
-	if (r < 0)
-		return aw_fail(err, AW_IO, "cannot read the jobs: %s", strerror(-r));
-	return 0;
+	if (r == -EBADMSG) {
+		aw_fail(err, AW_DAMAGED,
+			"the stored jobs in %s are damaged. Nothing was changed. Look with "
+			"\"awaitd --check\"; save what can be read with: sqlite3 awaitd.db .recover",
+			conf->state_dir);
+		return EXIT_DAMAGED;
+	}
+	if (r < 0) {
+		aw_fail(err, AW_IO, "cannot read the jobs: %s", strerror(-r));
+		return EXIT_IO;
+	}
+	return EXIT_SUCCESS;
+}
+
+/* What was begun for the jobs has to land before the store is closed under it. */
+static int leave(int status, struct aw_err *err)
+{
+	status = fail(status, err);
+	engine_stop(false, on_stopped);
+	loop_run();
+	return status;
 }
 
 /* Everything that lives while the store is open. */
@@ -154,10 +193,12 @@ static int serve(struct store *store)
 {
 	struct aw_err err = { 0 };
 
-	if (start_jobs(store, &err) < 0)
-		return fail(EXIT_IO, &err);
+	int status = start_jobs(store, &err);
+
+	if (status != EXIT_SUCCESS)
+		return leave(status, &err);
 	if (server_open(&err) < 0)
-		return fail(EXIT_FAILURE, &err);
+		return leave(EXIT_FAILURE, &err);
 	notify_ready("running");
 	notify_watchdog_start();
 	log_info("awaitd %s is ready: socket %s, state %s", PACKAGE_VERSION, conf->socket_path,

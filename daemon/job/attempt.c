@@ -63,6 +63,8 @@ struct run *run_new(struct job *job, uint32_t attempt, struct instant started, c
 	};
 	run->a.run = run;
 	job->run = run;
+	run->is_cuttable = !kind || !kind->adopt;
+	engine.n_cuttable += run->is_cuttable;
 	if (kind && kind->private_bytes)
 		run->a.priv = xcalloc(1, kind->private_bytes);
 	if (is_damaged) {
@@ -85,6 +87,7 @@ void run_free(struct run *run)
 	if (!run)
 		return;
 	assert(!run->coro);
+	engine.n_cuttable -= run->is_cuttable;
 	loop_timer_cancel(&run->timeout);
 	if (run->kind && run->kind->fini)
 		run->kind->fini(&run->a);
@@ -127,7 +130,10 @@ static void on_attempt_ended(void *arg, bool ran)
 	run_over(run, ran ? run->co_result : -ECANCELED);
 	if (ran)
 		run->ended = ended;
-	engine_decide(run->job);
+	if (run->job->is_let_go)
+		engine_free_job(run->job);
+	else
+		engine_decide(run->job);
 }
 
 static void spawn(struct run *run)
@@ -140,10 +146,17 @@ static void on_timeout(struct loop_timer *timer)
 {
 	struct run *run = container_of(timer, struct run, timeout);
 
-	if (run->is_over || run->why != STOP_NONE)
+	if (run->is_over || run->is_end_seen || run->why != STOP_NONE)
 		return;
 	run->why = STOP_TIMEOUT;
 	engine_decide(run->job);
+}
+
+static int64_t elapsed_us(struct instant from, struct instant to)
+{
+	if (from.boot.ns && to.boot.ns)
+		return (to.boot.ns - from.boot.ns) / 1000;
+	return (to.wall.ms - from.wall.ms) * 1000;
 }
 
 static void arm_timeout(struct run *run)
@@ -154,10 +167,7 @@ static void arm_timeout(struct run *run)
 		return;
 	run->timeout.fn = on_timeout;
 	if (run->is_adopted) {
-		struct instant now = engine_now();
-		int64_t gone_us = run->a.started.boot.ns
-					  ? (now.boot.ns - run->a.started.boot.ns) / 1000
-					  : (now.wall.ms - run->a.started.wall.ms) * 1000;
+		int64_t gone_us = elapsed_us(run->a.started, engine_now());
 
 		left_us = gone_us < left_us ? left_us - gone_us : 0;
 	}
@@ -168,15 +178,18 @@ void run_go(struct run *run)
 {
 	struct instant due;
 
-	arm_timeout(run);
-	if (run->kind->due && run->kind->due(&run->a, &due)) {
-		/* It only waits: no stack, and no parsed document either. */
-		drop_doc(run);
-		calendar_add(&engine.calendar, run->job, due);
-		engine_wants_step();
+	if (!run->kind->due || !run->kind->due(&run->a, &due)) {
+		arm_timeout(run);
+		spawn(run);
 		return;
 	}
-	spawn(run);
+	/* What is due before its timeout cannot time out, however late we look at it. */
+	if (elapsed_us(run->a.started, due) > run->a.doc.timeout_us)
+		arm_timeout(run);
+	/* It only waits: no stack, and no parsed document either. */
+	drop_doc(run);
+	calendar_add(&engine.calendar, run->job, due);
+	engine_wants_step();
 }
 
 void run_due(struct run *run)
@@ -213,6 +226,11 @@ void attempt_set_result(struct attempt *a, json_t *result)
 {
 	json_decref(a->run->result);
 	a->run->result = result;
+}
+
+void attempt_end_seen(struct attempt *a)
+{
+	a->run->is_end_seen = true;
 }
 
 void attempt_progressed(struct attempt *a)
@@ -293,7 +311,9 @@ int co_engine_save(struct attempt *a, const json_t *record)
 	engine_fly(&n->note.op);
 	/* The store has the request until it lands: a cancel waits so long. */
 	co_shield_begin();
-	(void)!co_future_wait(&n->landed, MONO_NEVER, &result);
+	while (!n->landed.is_set)
+		(void)!co_future_wait(&n->landed, MONO_NEVER, NULL);
+	result = n->landed.result;
 	co_shield_end();
 	note_free(n);
 	return result;

@@ -8,17 +8,36 @@
 
 /* Requests to cancel: to the job that is live, or an answer about one that is not. */
 
-void engine_answer_cancels(struct cancel *c, int result, enum job_outcome outcome)
+void engine_answer_cancels(struct cancel *c)
 {
 	while (c) {
 		struct cancel *next = c->next;
 
-		c->result = result;
-		if (result < 0) {
-			aw_fail(&c->err, AW_WRONG_STATE, "job %lld is done already (%s)",
-				(long long)c->id, job_outcome_name(outcome));
-			aw_err_fact(&c->err, "outcome", json_string(job_outcome_name(outcome)));
-		}
+		c->result = 0;
+		c->done(c);
+		c = next;
+	}
+}
+
+void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome)
+{
+	while (c) {
+		struct cancel *next = c->next;
+
+		c->result = aw_fail(&c->err, AW_WRONG_STATE, "job %lld is done already (%s)",
+				    (long long)c->id, job_outcome_name(outcome));
+		aw_err_fact(&c->err, "outcome", json_string(job_outcome_name(outcome)));
+		c->done(c);
+		c = next;
+	}
+}
+
+void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message)
+{
+	while (c) {
+		struct cancel *next = c->next;
+
+		c->result = aw_fail(&c->err, code, "%s", message);
 		c->done(c);
 		c = next;
 	}
@@ -45,8 +64,12 @@ static void on_looked_up(struct store_op *op)
 	engine_landed();
 	if (op->result < 0 || !rec || rec->id == 0 || !engine_may_see(c->viewer, rec->uid))
 		fail_not_found(c);
+	else if (rec->state == JOB_DONE)
+		engine_refuse_cancels(c, rec->outcome);
+	else if (jobtab_find(&engine.tab, c->id)) /* it was being submitted when we looked */
+		engine_cancel(c);
 	else
-		engine_answer_cancels(c, -EINVAL, rec->outcome);
+		fail_not_found(c);
 	store_get_fini(&l->get);
 	free(l);
 }
@@ -55,7 +78,6 @@ static void look_up(struct cancel *c)
 {
 	struct look_up *l = xcalloc(1, sizeof(*l));
 
-	c->next = NULL;
 	l->cancel = c;
 	l->get.op.type = STORE_GET;
 	l->get.op.done = on_looked_up;
@@ -69,6 +91,12 @@ void engine_cancel(struct cancel *c)
 	struct job *job = jobtab_find(&engine.tab, c->id);
 	struct cancel **tail;
 
+	c->next = NULL;
+	if (engine.is_over) {
+		engine_fail_cancels(c, AW_SHUTTING_DOWN,
+				    "awaitd is stopping; cancel again when it is back");
+		return;
+	}
 	if (!job) {
 		look_up(c);
 		return;
@@ -77,7 +105,6 @@ void engine_cancel(struct cancel *c)
 		fail_not_found(c);
 		return;
 	}
-	c->next = NULL;
 	for (tail = &job->cancels; *tail; tail = &(*tail)->next)
 		;
 	*tail = c;

@@ -26,6 +26,8 @@
  * (R2.5).
  */
 #define LOSSES_MAX 3
+/* While a stop waits for the store: how often to look whether the disk is full. */
+#define FULL_LOOK_US 200000
 
 struct engine engine;
 
@@ -56,13 +58,42 @@ void engine_fly(struct store_op *op)
 	store_submit(engine.store, op);
 }
 
+static void on_full_timer(struct loop_timer *timer)
+{
+	(void)timer;
+	engine_wants_step();
+}
+
+/*
+ * Has everything landed?  On a full disk nothing does, and nobody knows for
+ * how long: then what the store keeps is given up, and found again as it was
+ * before after the restart.
+ */
+static bool is_settled(void)
+{
+	struct store_stats stats;
+
+	if (engine.n_coros)
+		return false;
+	if (!engine.n_in_flight)
+		return true;
+	store_stats(engine.store, &stats);
+	if (stats.is_full)
+		return true;
+	engine.full_timer.fn = on_full_timer;
+	loop_timer_set(&engine.full_timer, mono_in_us(FULL_LOOK_US));
+	return false;
+}
+
 static void check_stopped(void)
 {
 	void (*stopped)(void) = engine.stopped;
 
-	if (!engine.is_stopping || !stopped || engine.n_in_flight || engine.n_coros)
+	if (!stopped || !is_settled())
 		return;
 	engine.stopped = NULL;
+	engine.is_over = true;
+	loop_timer_cancel(&engine.full_timer);
 	stopped();
 }
 
@@ -101,6 +132,14 @@ struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, in
 	return job;
 }
 
+void engine_free_job(struct job *job)
+{
+	run_free(job->run);
+	free(job->watchers);
+	free(job->spec);
+	free(job);
+}
+
 static void forget_job(struct job *job)
 {
 	calendar_remove(&engine.calendar, job);
@@ -108,10 +147,13 @@ static void forget_job(struct job *job)
 	runq_release(job);
 	jobtab_remove(&engine.tab, job);
 	engine.n_by_state[job->state]--;
-	run_free(job->run);
-	free(job->watchers);
-	free(job->spec);
-	free(job);
+	engine_wants_step();
+	if (!job->run || !job->run->coro) {
+		engine_free_job(job);
+		return;
+	}
+	job->is_let_go = true;
+	run_stop(job->run, 0);
 }
 
 /* The only place that sets a job's state, when the store has committed it. */
@@ -261,8 +303,15 @@ static int64_t grace_of(const struct run *run)
 	return run->has_doc ? run->a.doc.grace_us : JOB_GRACE_DEFAULT_US;
 }
 
+static void deliver_stop(struct run *run)
+{
+	run->is_delivered = true;
+	run_stop(run, grace_of(run));
+}
+
 static void ask_to_stop(struct job *job)
 {
+	struct store_stats stats;
 	struct transition *t;
 	struct run *run = job->run;
 
@@ -274,6 +323,13 @@ static void ask_to_stop(struct job *job)
 	t->change.by_uid = run->by_uid;
 	t->change.message = run->message;
 	engine_transition(t);
+	/*
+	 * Who fills the disk must be stoppable while it is full: only the answer waits for the
+	 * commit.
+	 */
+	store_stats(engine.store, &stats);
+	if (stats.is_full)
+		deliver_stop(run);
 }
 
 static void on_stopping(struct job *job)
@@ -283,8 +339,9 @@ static void on_stopping(struct job *job)
 	/* Cancels that came while this was under way find it stopping: nothing more to store. */
 	take_cancels(job->run);
 	job->cancels = NULL;
-	engine_answer_cancels(late, 0, JOB_UNENDED);
-	run_stop(job->run, grace_of(job->run));
+	engine_answer_cancels(late);
+	if (late || !job->run->is_delivered)
+		deliver_stop(job->run);
 }
 
 static bool was_cut_off(struct run *run)
@@ -394,8 +451,8 @@ void engine_cut_off(struct job *job, unsigned n_losses)
 	}
 	if (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY) {
 		aw_fail(run_err(run), AW_CRASH_LOOP,
-			"awaitd died %d times in a row within 10 s of this job's start; it is not "
-			"started again",
+			"%d times in a row its attempt was cut off within 10 s of its start; it is "
+			"not started again: look what it does to awaitd or the machine",
 			LOSSES_MAX);
 		end_with(job, JOB_FAILED);
 		return;
@@ -413,10 +470,16 @@ static void finish(struct job *job)
 {
 	struct run *run = job->run;
 
-	if (was_cut_off(run))
-		engine_cut_off(job, 0);
-	else
+	if (!was_cut_off(run)) {
 		end_with(job, outcome_of(run));
+		return;
+	}
+	if (!run->is_cut) {
+		bool is_quick = run->ended.wall.ms - run->a.started.wall.ms < QUICK_LOSS_MS;
+
+		job->n_losses = is_quick ? job->n_losses + 1 : 0;
+	}
+	engine_cut_off(job, job->n_losses ? job->n_losses - 1 : 0);
 }
 
 void engine_decide(struct job *job)
@@ -435,19 +498,27 @@ void engine_decide(struct job *job)
 	case JOB_RUNNING:
 		if (job->run->is_over)
 			finish(job);
+		else if (job->run->is_end_seen)
+			break; /* a cancel comes too late, and will be told so */
 		else if (job->cancels || job->run->why != STOP_NONE)
 			ask_to_stop(job);
 		break;
 	case JOB_STOPPING:
-		if (job->run->is_over)
-			finish(job);
-		else if (job->cancels)
+		if (job->cancels)
 			on_stopping(job);
+		if (job->run->is_over && !job->is_in_flight)
+			finish(job);
 		break;
 	case JOB_DONE:
 	case N_JOB_STATES:
 		break;
 	}
+}
+
+/* Is it none of those that a stop cuts off?  It ends by itself, or goes on after the restart. */
+static bool goes_on(const struct run *run)
+{
+	return run->kind && run->kind->adopt;
 }
 
 static void on_running(struct transition *t)
@@ -469,7 +540,7 @@ static void on_running(struct transition *t)
 		run_over(run, -ECANCELED);
 		return;
 	}
-	if (engine.is_stopping) {
+	if (engine.is_stopping && !goes_on(run)) {
 		run->is_cut = true;
 		run_over(run, -ECANCELED);
 		return;
@@ -486,7 +557,37 @@ static void on_done(struct transition *t)
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);
-	engine_answer_cancels(late, -EINVAL, t->change.outcome);
+	engine_refuse_cancels(late, t->change.outcome);
+}
+
+/*
+ * It was not stored, and never will be: the store is being closed on a full
+ * disk.  The row stays as it was, and the next start decides from there.
+ */
+static void on_given_up(struct transition *t)
+{
+	struct job *job = t->job;
+	static const char message[] = "the disk of the state directory is full: it could not be "
+				      "stored";
+
+	engine_fail_cancels(t->cancels, AW_STORAGE_FULL, message);
+	engine_fail_cancels(job->cancels, AW_STORAGE_FULL, message);
+	job->cancels = NULL;
+}
+
+/* The row says something else than we: believe the row, and let go of the job. */
+static void on_stale(struct transition *t)
+{
+	struct job *job = t->job;
+
+	log_error("job %lld: change from %s to %s did not apply: the stored job is in another "
+		  "state",
+		  (long long)job->id, job_state_name(t->change.from), job_state_name(t->change.to));
+	engine_fail_cancels(t->cancels, AW_INTERNAL, "the stored job is in another state");
+	engine_fail_cancels(job->cancels, AW_INTERNAL, "the stored job is in another state");
+	job->cancels = NULL;
+	engine_note(job, ENGINE_ENDED);
+	forget_job(job);
 }
 
 static void on_waiting_again(struct job *job)
@@ -506,16 +607,16 @@ static void on_change_landed(struct store_op *op)
 
 	engine_landed();
 	if (op->result < 0) {
-		/* The row says something else than we: believe the row, and let go of the job. */
-		log_error("job %lld: change from %s to %s did not apply (%s)", (long long)job->id,
-			  job_state_name(t->change.from), job_state_name(to),
-			  strerror(-op->result));
-		t->change.outcome = JOB_LOST;
-		to = JOB_DONE;
+		if (op->result == -ESTALE)
+			on_stale(t);
+		else
+			on_given_up(t);
+		transition_free(t);
+		return;
 	}
 	job->is_in_flight = false;
 	set_state(job, to);
-	engine_answer_cancels(t->cancels, 0, JOB_UNENDED);
+	engine_answer_cancels(t->cancels);
 	if (to == JOB_DONE) {
 		on_done(t);
 	} else {
@@ -576,7 +677,7 @@ static void on_step(struct loop_task *task)
 	bool more = false;
 
 	(void)task;
-	if (engine.is_stopping && engine.is_draining && engine.n_coros == 0 && !engine.n_in_flight)
+	if (engine.is_draining && engine.n_cuttable == 0)
 		engine.is_draining = false;
 	if (!engine.is_stopping || engine.is_draining)
 		more = run_calendar();
@@ -626,10 +727,7 @@ void engine_fini(void)
 	alarm_close();
 }
 
-/*
- * End the attempts that cannot outlive the daemon; those that only wait for an instant stay
- * as they are.
- */
+/* End the attempts that cannot outlive the daemon. */
 static void cut_all(void)
 {
 	struct job *job;
@@ -642,7 +740,7 @@ static void cut_all(void)
 		struct run *run = job->run;
 		int64_t grace_us;
 
-		if (!run || !run->coro)
+		if (!run || !run->coro || goes_on(run))
 			continue;
 		grace_us = grace_of(run);
 		if (grace_us > conf->stop_timeout_us)

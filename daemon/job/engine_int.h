@@ -10,6 +10,9 @@
 
 /* What engine.c, attempt.c, recover.c and view.c share; nobody else includes it. */
 
+/* An attempt that is cut off this soon after its start counts as a quick loss (R2.5). */
+#define QUICK_LOSS_MS 10000
+
 struct engine {
 	struct store *store;
 	struct jobtab tab;
@@ -20,8 +23,10 @@ struct engine {
 	size_t n_coros;	    /* attempts on a coroutine */
 	size_t n_by_state[N_JOB_STATES];
 	uint64_t n_started, n_ended;
-	bool is_stopping, is_draining, is_cut;
+	size_t n_cuttable; /* attempts of kinds that a stop of the daemon cuts off */
+	bool is_stopping, is_draining, is_cut, is_over;
 	void (*stopped)(void);
+	struct loop_timer full_timer; /* looks again whether a stop waits for a full disk */
 };
 extern struct engine engine;
 
@@ -35,7 +40,8 @@ struct run {
 	size_t spec_len;
 	json_t *saved; /* owns; NULL = none */
 	bool has_doc;
-	bool is_adopted; /* goes on after a restart of the daemon */
+	bool is_cuttable; /* counts in engine.n_cuttable */
+	bool is_adopted;  /* goes on after a restart of the daemon */
 	struct coro *coro;
 	struct loop_timer timeout;
 	/* being stopped */
@@ -44,8 +50,10 @@ struct run {
 	char *message;	  /* owns, may be NULL */
 	int64_t grace_us; /* asked for with the cancel; -1 = the document's */
 	struct mono grace_end;
-	bool is_cut; /* by an orderly stop of the daemon */
+	bool is_cut;	   /* by an orderly stop of the daemon */
+	bool is_delivered; /* what runs has been told */
 	/* over */
+	bool is_end_seen; /* co_run has not returned yet, but cannot be stopped any more */
 	bool is_over;
 	bool has_run; /* co_run was entered */
 	int co_result;
@@ -71,13 +79,17 @@ void engine_wants_step(void);
  * (0 for an orderly stop).
  */
 void engine_cut_off(struct job *job, unsigned n_losses);
+/* The attempt of a job that was let go has ended: free what is left of it. */
+void engine_free_job(struct job *job);
 /* A request of ours goes to the store; paired with engine_landed() in its done(). */
 void engine_fly(struct store_op *op);
 void engine_landed(void);
 
 /* ---- cancel.c ---- */
-/* Answer a chain of cancels: 0, or (negative) "done already" with its @outcome. */
-void engine_answer_cancels(struct cancel *c, int result, enum job_outcome outcome);
+/* Answer a chain of cancels: it is durable; the job is done already; it cannot be stored. */
+void engine_answer_cancels(struct cancel *c);
+void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome);
+void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message);
 
 /* ---- watch.c ---- */
 /* Tell those who watch @job. */

@@ -36,6 +36,10 @@ struct job {
 	uint8_t place;	   /* enum job_place: which heap ->slot belongs to */
 	bool is_in_flight; /* a change is on its way to the store */
 	bool has_slot;	   /* counts as running in its queue */
+	/* the store says something else than we: gone but for a coroutine that ends */
+	bool is_let_go;
+	/* attempts in a row that were lost soon after their start, in this life of the daemon */
+	uint8_t n_losses;
 };
 
 /* Where a job's heap slot is. */

@@ -101,6 +101,13 @@ extern const struct kind *const kinds[N_JOB_KINDS];
 /* The job's result.  Takes @result; a second call replaces the first. */
 void attempt_set_result(struct attempt *a, json_t *result);
 
+/*
+ * The loop has seen the end of what the attempt waits for (a program's exit):
+ * a cancel or timeout that comes from now on is too late, though co_run has
+ * not returned yet.  It must return without waiting for anything more.
+ */
+void attempt_end_seen(struct attempt *a);
+
 /* Progress has changed (for events); cheap, call it as often as you like. */
 void attempt_progressed(struct attempt *a);
 /* The output file has grown, for followers of job.output. */

@@ -45,7 +45,7 @@ struct output_read {
 	int64_t next_offset;
 	/* bytes that fell out, in front of data: a read ends before the next gap */
 	int64_t dropped;
-	bool is_at_end;	 /* nothing more is in the file now */
+	bool is_at_end; /* nothing more is in the file now */
 };
 /* 0 (no output at all is an empty answer), or negative errno. */
 int output_read(struct output_read *r);

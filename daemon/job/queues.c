@@ -65,7 +65,7 @@ static void on_queue_set(struct store_op *op)
 void engine_queue_set(const char *name, int64_t limit, int paused,
 		      void (*done)(void *arg, int result), void *arg)
 {
-	const struct queue *queue = runq_find(&engine.runq, name);
+	struct queue *queue = runq_find(&engine.runq, name);
 	struct queue_change *c = xcalloc(1, sizeof(*c));
 
 	c->name = xstrdup(name);
@@ -74,8 +74,12 @@ void engine_queue_set(const char *name, int64_t limit, int paused,
 	c->set = (struct store_queue){
 		.op = { .type = STORE_QUEUE, .done = on_queue_set },
 		.name = c->name,
-		.limit = limit >= 0 ? limit : (queue ? queue->limit : 1),
-		.is_paused = paused >= 0 ? paused : (queue && queue->is_paused),
+		.limit = limit >= 0 ? limit : (queue ? queue->next_limit : 1),
+		.is_paused = paused >= 0 ? paused : (queue && queue->next_is_paused),
 	};
+	if (queue) {
+		queue->next_limit = c->set.limit;
+		queue->next_is_paused = c->set.is_paused;
+	}
 	engine_fly(&c->set.op);
 }

@@ -16,9 +16,6 @@
  * the stop that was asked for) decides.
  */
 
-/* An attempt that is cut off this soon after its start counts as a quick loss (R2.5). */
-#define QUICK_LOSS_MS 10000
-
 struct recovery {
 	struct store_load load;
 	struct offload leftover;
@@ -34,7 +31,7 @@ static void decide_lost(struct recovery *r)
 	job->is_in_flight = false;
 	if (run->is_over) {
 		engine_decide(job);
-	} else if (job->state == JOB_STOPPING) {
+	} else if (job->state == JOB_STOPPING || run->why != STOP_NONE) {
 		run_over(run, -ECANCELED);
 		engine_decide(job);
 	} else {

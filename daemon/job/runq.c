@@ -14,8 +14,8 @@ struct queue *runq_create(struct runq *q, const char *name, int64_t limit, bool 
 	struct queue *queue = xcalloc(1, sizeof(*queue));
 
 	queue->name = name ? xstrdup(name) : NULL;
-	queue->limit = limit;
-	queue->is_paused = is_paused;
+	queue->limit = queue->next_limit = limit;
+	queue->is_paused = queue->next_is_paused = is_paused;
 	q->queues = xreallocarray(q->queues, q->n + 1, sizeof(struct queue *));
 	q->queues[q->n++] = queue;
 	return queue;

@@ -18,6 +18,8 @@ struct queue {
 	char *name; /* owns; NULL for the one of kinds that take no slot */
 	int64_t limit;
 	bool is_paused;
+	int64_t next_limit; /* what they will be when the changes under way are stored */
+	bool next_is_paused;
 	uint64_t n_running;
 	uint64_t n_waiting; /* all that wait, for a time or for a slot */
 	struct heap ready;

@@ -122,7 +122,7 @@ static void add_bulk(struct buf *b, const struct view *v)
 
 static int attempts_left(const struct store_job *rec)
 {
-	return rec->state == JOB_DONE || rec->attempt > 0 ? 0 : 1;
+	return rec->state == JOB_WAITING ? 1 : 0;
 }
 
 static void print_view(struct buf *b, const struct view *v)
@@ -148,7 +148,8 @@ static void print_view(struct buf *b, const struct view *v)
 	add_integer(b, "attempts_left", attempts_left(rec));
 	add_time(b, "submitted_at", rec->submitted);
 	add_time(b, "due_at", rec->due);
-	add_time(b, "started_at", rec->started);
+	/* One that was cut off and waits again has not started. */
+	add_time(b, "started_at", rec->state == JOB_WAITING ? (struct wall){ 0 } : rec->started);
 	add_time(b, "ended_at", rec->ended);
 	buf_adds(b,
 		 ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],\"retry_of\":null");

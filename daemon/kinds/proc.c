@@ -85,7 +85,7 @@ static int spawn_on(const char *path, int fd, pid_t *ret_pid)
 		return -r;
 	r = posix_spawnattr_init(&attr);
 	if (r == 0) {
-		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
 		if (r == 0)
 			r = posix_spawnattr_setsigmask(&attr, &none);
 		if (r == 0)
@@ -102,25 +102,6 @@ static int spawn_on(const char *path, int fd, pid_t *ret_pid)
 
 static void on_socket(struct loop_fd *lfd, unsigned ready);
 
-static int start_supervisor(const char *path)
-{
-	const struct msg hello = { .type = SUP_HELLO, .hello = { SUP_VERSION, (int32_t)getpid() } };
-	int fds[2], r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	r = spawn_on(path, fds[1], &sup.pid);
-	close(fds[1]);
-	if (r == 0)
-		r = loop_fd_open(&sup.sock, fds[0], LOOP_READ, on_socket);
-	if (r < 0) {
-		close(fds[0]);
-		sup.sock.fd = -1;
-		return r;
-	}
-	return msg_encode(&sup.out, &hello);
-}
-
 /* ---- its end ---- */
 
 static void await_exit(int timeout_ms)
@@ -135,6 +116,27 @@ static void await_exit(int timeout_ms)
 	while (waitpid(sup.pid, &status, 0) < 0 && errno == EINTR)
 		;
 	sup.pid = 0;
+}
+
+static int start_supervisor(const char *path)
+{
+	const struct msg hello = { .type = SUP_HELLO, .hello = { SUP_VERSION, (int32_t)getpid() } };
+	int fds[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	r = spawn_on(path, fds[1], &sup.pid);
+	close(fds[1]);
+	if (r == 0)
+		r = loop_fd_open(&sup.sock, fds[0], LOOP_READ, on_socket);
+	if (r < 0) {
+		close(fds[0]);
+		sup.sock.fd = -1;
+		if (sup.pid > 0)
+			await_exit(0);
+		return r;
+	}
+	return msg_encode(&sup.out, &hello);
 }
 
 static void close_socket(void)
@@ -154,6 +156,8 @@ static void move_to(struct proc *p, enum proc_state state)
 {
 	p->state = state;
 	loop_timer_cancel(&p->ack);
+	if (state == PROC_EXITED && p->exited_fn)
+		p->exited_fn(p);
 	signal_flag_raise(&p->changed);
 }
 

@@ -25,7 +25,8 @@ enum proc_state {
 struct proc {
 	int64_t job;
 	uint32_t attempt;
-	void (*grew)(struct proc *p); /* there is more output; may be NULL */
+	void (*grew)(struct proc *p);	   /* there is more output; may be NULL */
+	void (*exited_fn)(struct proc *p); /* its tree is gone; may be NULL */
 	enum proc_state state;
 	struct msg_started started; /* valid once it has run */
 	struct msg_failed failed;

@@ -51,7 +51,8 @@ static const struct self *self(void)
 		return &s;
 	pw = getpwuid(geteuid());
 	s.user = pw ? xstrdup(pw->pw_name) : getenv("USER");
-	s.shell = pw && *pw->pw_shell ? xstrdup(pw->pw_shell) : "/bin/sh";
+	/* A service's user has /usr/sbin/nologin there, which is of no use to programs that ask. */
+	s.shell = pw && *pw->pw_shell && !conf->is_system ? xstrdup(pw->pw_shell) : "/bin/sh";
 	s.home = conf->is_system ? NULL : getenv("HOME");
 	if (!s.home || s.home[0] != '/')
 		s.home = pw && pw->pw_dir[0] == '/' ? xstrdup(pw->pw_dir) : "/";

@@ -32,6 +32,11 @@ static void on_grew(struct proc *p)
 	attempt_output_grew(container_of(p, struct worker, proc)->attempt);
 }
 
+static void on_exited(struct proc *p)
+{
+	attempt_end_seen(container_of(p, struct worker, proc)->attempt);
+}
+
 static int make_folder(void *arg)
 {
 	const struct attempt *a = arg;
@@ -74,6 +79,7 @@ static int start(struct worker *w)
 	w->proc.job = a->id;
 	w->proc.attempt = a->attempt;
 	w->proc.grew = on_grew;
+	w->proc.exited_fn = on_exited;
 	r = proc_start(&w->proc, &m);
 	workenv_free(env);
 	return r;
@@ -248,16 +254,16 @@ static int64_t grace_left_us(const struct attempt *a)
  */
 static int co_until_gone(struct worker *w)
 {
-	bool is_cancelled = false;
+	bool is_cancelled = false, has_handle = false;
 
 	while (w->proc.state == PROC_ASKED || w->proc.state == PROC_RUNNING) {
-		enum proc_state before = w->proc.state;
-
-		if (co_proc_wait(&w->proc, before) == -ECANCELED) {
+		if (co_proc_wait(&w->proc, w->proc.state) == -ECANCELED) {
 			is_cancelled = true;
 			proc_kill(&w->proc, grace_left_us(w->attempt));
-		} else if (w->proc.state == PROC_RUNNING && before == PROC_ASKED) {
+		}
+		if (w->proc.state == PROC_RUNNING && !has_handle) {
 			keep_handle(w->attempt, &w->proc.started);
+			has_handle = true;
 		}
 	}
 	return is_cancelled ? -ECANCELED : 0;
@@ -294,11 +300,16 @@ static int co_worker_run(struct attempt *a, const json_t *saved, struct aw_err *
 	if (r < 0)
 		return aw_fail(err, r == -ENOSPC ? AW_STORAGE_FULL : AW_IO,
 			       "cannot make the folder for the output: %s", strerror(-r));
+	if (coro_is_cancelled())
+		return -ECANCELED; /* not started, rather than started and killed */
 	r = start(w);
 	if (r == -E2BIG)
 		return fail_spawn(a, STAGE_EXEC, E2BIG, err);
 	if (r < 0)
-		return aw_fail(err, AW_LOST, "the supervisor cannot be started: %s", strerror(-r));
+		return aw_fail(
+			err, AW_SPAWN,
+			"awaitd's supervisor cannot be started: %s; is awaitd installed whole?",
+			strerror(-r));
 	cancelled = co_until_gone(w);
 	r = finish(w, err);
 	proc_forget(&w->proc);

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import AWAITCTL, TestCase, main, scaled
+from awaitd_test import AWAITCTL, TestCase, main, scaled, wait_until
 
 VERBS = ("submit", "run", "list", "show", "wait", "cancel", "remove", "output", "stats", "info",
          "queue", "reload", "shutdown", "call")
@@ -268,7 +268,12 @@ class Client(TestCase):
         """wait reconnects when the daemon comes back within 30 s."""
         number = self.timer("3")
         self.c.wait_state(number, "running")
+
+        def connections():
+            return self.c.call("daemon.stats")["connections"]["open"]
+        before = connections()
         p = self.d.ctl_spawn("wait", str(number))
+        wait_until(lambda: connections() > before, 20, "awaitctl wait is connected")
         self.d.stop()
         self.d.start()
         out, err = p.communicate(timeout=scaled(30))

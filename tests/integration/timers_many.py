@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """100,000 timers: all succeed, none is early, few are late, the daemon answers meanwhile."""
+import gc
 import json
 import os
 import random
@@ -18,6 +19,20 @@ SPREAD = 10.0       # sleeps are drawn from 0 ... this, in milliseconds' steps
 P99 = 0.050         # lateness of all but one in a hundred
 ANSWER = 0.100      # the longest answer of daemon.info
 JITTER = 0.0015     # times are told in milliseconds: two roundings
+
+
+def busy_factor(pid):
+    """How many times longer the loop's thread needed because others had the processors.
+
+    The kernel counts how long it ran and how long it was ready to run and had to
+    wait: 1 on a quiet machine.  The promises above are for a daemon that may run.
+    """
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+            ran, waited = (int(word) for word in f.read().split()[:2])
+    except OSError:
+        return 1.0
+    return 1 + waited / max(ran, 1)
 
 
 class Pinger(threading.Thread):
@@ -49,16 +64,19 @@ class TimersMany(TestCase):
     limit = 180
 
     def test_timers(self):
+        # Looking through 100,000 jobs for garbage stops the Pinger for longer than ANSWER.
+        gc.disable()
+        self.addCleanup(gc.enable)
         d = self.daemon()
         chance = random.Random(SEED)
         sleeps = [chance.randrange(int(SPREAD * 1000)) / 1000 for _ in range(N)]
         pinger = Pinger(self.client(d))
-        pinger.start()
         with tempfile.TemporaryFile("w+") as f:
             for s in sleeps:
                 f.write(json.dumps({"kind": "timer", "sleep": s}) + "\n")
             f.flush()
             f.seek(0)
+            pinger.start()  # not before: this process was too busy to measure anything
             began = time.monotonic()
             p = d.ctl_spawn("submit", "-f", "-", stdin=f)
             out, err = p.communicate(timeout=scaled(100))
@@ -71,6 +89,7 @@ class TimersMany(TestCase):
             c.wait(*ids[start:start + 1000], timeout=60)
         jobs = {j["id"]: j for j in c.list_all()}
         pings = pinger.stop()
+        factor = busy_factor(d.process.pid)
         self.assertIsNone(pinger.error)
         self.assertEqual(len(jobs), N, "every timer once")
         late = []
@@ -81,11 +100,12 @@ class TimersMany(TestCase):
         p99 = late[int(N * 0.99)]
         print(f"\n{N} timers: submitted in {submitted:.2f} s; lateness median "
               f"{late[N // 2] * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, most {late[-1] * 1e3:.1f} ms; "
-              f"{len(pings)} daemon.info meanwhile, longest {pings[-1] * 1e3:.1f} ms", flush=True)
+              f"{len(pings)} daemon.info meanwhile, longest {pings[-1] * 1e3:.1f} ms; "
+              f"the loop needed {factor:.2f} times as long for others' work", flush=True)
         self.assertGreaterEqual(late[0], -JITTER, "none is early")
         if not IS_SLOW:
-            self.assertLess(p99, P99)
-            self.assertLess(pings[-1], ANSWER, "daemon.info answers all the while")
+            self.assertLess(p99, P99 * factor)
+            self.assertLess(pings[-1], ANSWER * factor, "daemon.info answers all the while")
 
 
 if __name__ == "__main__":
