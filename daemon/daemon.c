@@ -168,7 +168,8 @@ static int start_jobs(struct store *store, struct aw_err *err)
 	if (r == -EBADMSG) {
 		aw_fail(err, AW_DAMAGED,
 			"the stored jobs in %s are damaged. Nothing was changed. Look with "
-			"\"awaitd --check\"; save what can be read with: sqlite3 awaitd.db .recover",
+			"\"awaitd --check\"; save what can be read with: sqlite3 awaitd.db "
+			".recover",
 			conf->state_dir);
 		return EXIT_DAMAGED;
 	}
@@ -230,6 +231,7 @@ static int run_with_store(bool is_init)
 	engine_fini();
 	xfer_fini();
 	users_fini();
+	jobdir_fini();
 	return status;
 }
 

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -56,11 +57,19 @@ static const char usage[] =
 	"\n"
 	"It stays in the foreground. Talk to it with awaitctl(1). See awaitd(8).\n";
 
+static int refuse(const char *why)
+{
+	(void)fprintf(stderr, "awaitd: %s\n", why);
+	return -1;
+}
+
 static int take_option(struct daemon_options *o, int id)
 {
 	switch (id) {
 	case OPT_USER:
 	case OPT_SYSTEM:
+		if (o->conf.scope && o->conf.scope != (id == OPT_USER ? 1 : 2))
+			return refuse("--user and --system exclude each other");
 		o->conf.scope = id == OPT_USER ? 1 : 2;
 		break;
 	case OPT_CONFIG:
@@ -73,6 +82,8 @@ static int take_option(struct daemon_options *o, int id)
 		o->conf.state_dir = optarg;
 		break;
 	case OPT_LOG_LEVEL:
+		if (log_level_parse(optarg) < 0)
+			return refuse("--log-level takes err, warning, notice, info or debug");
 		o->conf.log_level = optarg;
 		break;
 	case OPT_CHECK:

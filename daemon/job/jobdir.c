@@ -24,6 +24,12 @@ void jobdir_init(const char *state_dir)
 	output_dir = xasprintf("%s/output", state_dir);
 }
 
+void jobdir_fini(void)
+{
+	free(output_dir);
+	output_dir = NULL;
+}
+
 static char *folder_of_thousand(int64_t id)
 {
 	return xasprintf("%s/%" PRId64, output_dir, id / JOBS_PER_FOLDER);

@@ -10,6 +10,7 @@
  * Suffixes: "log" (a worker's framed output), "body" (a fetch without output).
  */
 void jobdir_init(const char *state_dir);
+void jobdir_fini(void);
 /* The path; the caller frees it. */
 char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix);
 /*

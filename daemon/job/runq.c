@@ -12,12 +12,16 @@
 struct queue *runq_create(struct runq *q, const char *name, int64_t limit, bool is_paused)
 {
 	struct queue *queue = xcalloc(1, sizeof(*queue));
+	size_t at;
 
 	queue->name = name ? xstrdup(name) : NULL;
 	queue->limit = queue->next_limit = limit;
 	queue->is_paused = queue->next_is_paused = is_paused;
 	q->queues = xreallocarray(q->queues, q->n + 1, sizeof(struct queue *));
-	q->queues[q->n++] = queue;
+	/* By name, behind the nameless one: the same order whenever they were made. */
+	for (at = q->n++; at > 1 && strcmp(q->queues[at - 1]->name, name) > 0; at--)
+		q->queues[at] = q->queues[at - 1];
+	q->queues[at] = queue;
 	return queue;
 }
 

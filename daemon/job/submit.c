@@ -100,7 +100,9 @@ static void on_inserted(struct store_op *op)
 	s->result = 0;
 	if (op->result == -EEXIST) {
 		aw_fail_at(&s->err, AW_CONFLICT, "/key",
-			   "a job with this key was submitted before, with another document");
+			   "a job with the key \"%.60s\" was submitted before, with another "
+			   "document",
+			   s->insert.jobs[s->insert.conflict].key);
 		refuse(s, s->insert.conflict, s->is_many);
 	} else if (op->result == -ENOSPC) {
 		s->result = aw_fail(&s->err, AW_STORAGE_FULL,

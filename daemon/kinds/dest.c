@@ -29,7 +29,7 @@ static int fail_io(struct aw_err *err, int e, const char *doing, const char *dir
 
 static int refuse(struct aw_err *err, const char *why)
 {
-	return aw_fail_at(err, AW_PARAMS, "/output", "%s", why);
+	return aw_fail_at(err, AW_PARAMS, "/output", "\"output\" %s", why);
 }
 
 /*
@@ -105,9 +105,8 @@ int dest_check(const char *output, char *const *roots, char **ret_path, struct a
 	int n = 0;
 
 	if (!roots || !roots[0])
-		return refuse(
-			err,
-			"no folder is open for downloads: set output_roots in the configuration");
+		return refuse(err,
+			      "has no folder it may be in: set output_roots in the configuration");
 	if (len == 0 || output[len - 1] == '/')
 		return refuse(err, "must name a file");
 	if (output[0] != '/')
@@ -119,8 +118,8 @@ int dest_check(const char *output, char *const *roots, char **ret_path, struct a
 	if (len >= 2 && memcmp(output + len - 2, "/.", 2) == 0)
 		return refuse(err, "must name a file");
 	if (!find_root(path, roots, root))
-		return aw_fail_at(err, AW_PARAMS, "/output", "must be a file below %s%s", roots[0],
-				  roots[1] ? " or another of the output roots" : "");
+		return aw_fail_at(err, AW_PARAMS, "/output", "\"output\" must be a file below %s%s",
+				  roots[0], roots[1] ? " or another of the output roots" : "");
 	*ret_path = xstrdup(path);
 	return 0;
 }

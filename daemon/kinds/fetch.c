@@ -129,8 +129,10 @@ static int fetch_on_head(struct xfer *x)
 	struct fetch *f = container_of(x, struct fetch, xfer);
 
 	if (!fetch_wants_status(x, x->status)) {
-		aw_fail(&x->err, AW_HTTP, "%.200s answered with status %ld", x->effective_url,
-			x->status);
+		aw_fail(&x->err, AW_HTTP,
+			"%.200s answered with status %ld; look whether the URL is right, or "
+			"name the status in \"expect\"",
+			x->effective_url, x->status);
 		aw_err_fact(&x->err, "status", json_integer(x->status));
 		return -EINVAL;
 	}

@@ -96,7 +96,8 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 
 	if (error == ENOENT && !strchr(program, '/'))
 		return aw_fail(err, AW_SPAWN,
-			       "cannot run \"%s\": there is no such program in %s; install it, or "
+			       "cannot run \"%s\": there is no such program in %s, or the "
+			       "interpreter its first line names does not exist; install it, or "
 			       "give its whole path",
 			       program, own_path ? own_path : "the worker's PATH");
 	if (error == ENOENT)
@@ -113,6 +114,11 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 		return aw_fail(err, AW_SPAWN,
 			       "cannot run \"%s\": it is no program; a script needs a first line "
 			       "like #!/bin/sh",
+			       program);
+	if (error == E2BIG)
+		return aw_fail(err, AW_SPAWN,
+			       "cannot run \"%s\": arguments or environment are longer than the "
+			       "kernel takes (one string: 131,071 bytes); use stdin or a file",
 			       program);
 	return aw_fail(err, AW_SPAWN, "cannot run \"%s\": %s", program, strerror(error));
 }

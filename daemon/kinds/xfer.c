@@ -389,8 +389,10 @@ static int fail_connect(struct xfer *x, const char *where, const char *why, stru
 			       "%s is at %s, a link-local, metadata or multicast address, which "
 			       "awaitd never contacts",
 			       where, x->denied);
-	return aw_fail(err, AW_NETWORK, "cannot connect to %s: %s", where,
-		       x->os_errno ? strerror(x->os_errno) : why);
+	return aw_fail(err, AW_NETWORK,
+		       "cannot connect to %s: %s; is the server running, and the port "
+		       "right?",
+		       where, x->os_errno ? strerror(x->os_errno) : why);
 }
 
 static int explain(struct xfer *x, struct aw_err *err)

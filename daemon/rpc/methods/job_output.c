@@ -216,24 +216,30 @@ static int64_t offset_behind(const struct reading *g, size_t i)
 	return g->r.offset + (int64_t)(p->at + p->len);
 }
 
-/* Loop's stack. */
+static void notify_one(struct reading *g, const json_t *id, const struct output_piece *p,
+		       int64_t offset, bool is_last)
+{
+	g->text.len = 0;
+	buf_adds(&g->text, "{\"request\":");
+	buf_add_json(&g->text, id);
+	buf_adds(&g->text, p->stream == OUTPUT_STDERR ? ",\"stream\":\"stderr\","
+						      : ",\"stream\":\"stdout\",");
+	add_data(&g->text, p->len ? g->r.data + p->at : "", p->len);
+	add_position(g, offset, is_last && is_at_eof(g), is_last);
+	rpc_notify_text(g->call, "job.output", g->text.data, g->text.len);
+}
+
+/* Loop's stack.  The last of all says so ("eof"), if need be without data. */
 static void notify_pieces(void *arg)
 {
+	static const struct output_piece none = { .stream = OUTPUT_STDOUT };
 	struct reading *g = arg;
 	json_t *id = rpc_id(g->call);
 
-	for (size_t i = 0; i < g->r.n_pieces; i++) {
-		const struct output_piece *p = &g->r.pieces[i];
-
-		g->text.len = 0;
-		buf_adds(&g->text, "{\"request\":");
-		buf_add_json(&g->text, id);
-		buf_adds(&g->text, p->stream == OUTPUT_STDERR ? ",\"stream\":\"stderr\","
-							      : ",\"stream\":\"stdout\",");
-		add_data(&g->text, g->r.data + p->at, p->len);
-		add_position(g, offset_behind(g, i), false, i + 1 == g->r.n_pieces);
-		rpc_notify_text(g->call, "job.output", g->text.data, g->text.len);
-	}
+	for (size_t i = 0; i < g->r.n_pieces; i++)
+		notify_one(g, id, &g->r.pieces[i], offset_behind(g, i), i + 1 == g->r.n_pieces);
+	if (g->r.n_pieces == 0 && is_at_eof(g))
+		notify_one(g, id, &none, g->r.next_offset, true);
 	json_decref(id);
 }
 

@@ -86,7 +86,10 @@ static void on_existing(struct store_op *op)
 		if (op->result < 0)
 			reply_store_failed(&err, op->result);
 		else
-			reply_not_found(&err, w->get.ids[0]);
+			(void)aw_fail_at(&err, AW_CONFLICT, "/key",
+					 "the job of this key (%lld) was removed; the key stays "
+					 "taken for a day after the job's end: use another",
+					 (long long)w->get.ids[0]);
 		rpc_finish_fail(w->call, &err);
 		aw_err_fini(&err);
 		submit_free(w);
