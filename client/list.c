@@ -136,16 +136,22 @@ static void sort_jobs(struct list *l, bool is_reverse)
 	l->jobs = sorted;
 }
 
-/* What is unfinished, and the last few that ended. */
+/* What is unfinished, and in the room that is left the last few that ended. */
 static int fetch_usual(struct list *l, const struct list_args *args)
 {
-	int status = fetch(l, json_pack("{s:s, s:s}", "state", "done", "order", "-id"), LAST_ENDED);
+	int status = fetch(l,
+			   json_pack("{s:[s,s,s], s:o}", "state", "waiting", "running", "stopping",
+				     "order", order_of(args)),
+			   args->limit);
+	json_t *next = json_incref(l->next);
+	int64_t room = args->limit - (int64_t)json_array_size(l->jobs);
 
-	if (status == STATUS_OK)
-		status = fetch(l,
-			       json_pack("{s:[s,s,s], s:o}", "state", "waiting", "running",
-					 "stopping", "order", order_of(args)),
-			       args->limit);
+	if (status == STATUS_OK && room > 0)
+		status = fetch(l, json_pack("{s:s, s:s}", "state", "done", "order", "-id"),
+			       room < LAST_ENDED ? room : LAST_ENDED);
+	/* Whether there is more is said of what is unfinished. */
+	json_decref(l->next);
+	l->next = next;
 	sort_jobs(l, args->is_reverse);
 	return status;
 }

@@ -279,6 +279,8 @@ static int co_fake_run(struct attempt *a, const json_t *saved, struct aw_err *er
 		if (!is_stubborn)
 			return -ECANCELED;
 	}
+	if (result == -ECONNRESET)
+		return aw_fail(err, AW_LOST, "whatever watched it is gone");
 	if (result < 0)
 		return aw_fail(err, AW_EXIT, "it failed");
 	attempt_set_result(a, json_integer(result));
@@ -874,6 +876,48 @@ START_TEST(a_start_in_flight_at_the_stop_waits_again)
 }
 END_TEST
 
+START_TEST(a_stop_leaves_timers_as_they_are)
+{
+	int64_t delayed = submit("{\"kind\":\"timer\",\"sleep\":60,\"delay\":1}");
+	int64_t due = submit(SHORT_TIMER);
+
+	advance_us(1000000); /* the delayed one's start and the short one's are in flight */
+	is_stopped = false;
+	engine_stop(false, on_stopped);
+	commit_all();
+	ck_assert(is_stopped);
+	ck_assert_int_eq(state_of(delayed), JOB_RUNNING);
+	ck_assert_int_ne(state_of(due), JOB_WAITING);
+	ck_assert_uint_eq(row_of(delayed)->attempt, 1);
+}
+END_TEST
+
+START_TEST(a_stop_does_not_wait_for_a_full_disk)
+{
+	int64_t id = submit(WORKER);
+	struct asked a;
+
+	commit();
+	is_store_full = true;
+	is_stopped = false;
+	cancel(&a, id, 1000, -1);
+	ck_assert_int_eq(n_cancels_seen, 1); /* who fills the disk can be stopped */
+	ck_assert(!a.is_answered);
+	engine_stop(false, on_stopped);
+	advance_us(1000000);
+	ck_assert(is_stopped);
+	/* The store is closed: what it kept is given up. */
+	for (size_t i = 0; i < n_pending; i++) {
+		pending[i]->result = -ENOSPC;
+		pending[i]->done(pending[i]);
+	}
+	n_pending = 0;
+	ck_assert(a.is_answered);
+	ck_assert_int_eq(a.code, AW_STORAGE_FULL);
+	ck_assert_int_eq(state_of(id), JOB_RUNNING);
+}
+END_TEST
+
 START_TEST(drain_waits_for_attempts)
 {
 	int64_t a = submit(WORKER), b, c;
@@ -919,6 +963,40 @@ START_TEST(restart_applies_on_lost)
 	advance_us(1);
 	commit();
 	assert_done(timer, JOB_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(a_timer_that_was_due_before_its_timeout_succeeds_however_late)
+{
+	int64_t good = submit("{\"kind\":\"timer\",\"sleep\":2,\"timeout\":4}");
+	int64_t bad = submit("{\"kind\":\"timer\",\"sleep\":4,\"timeout\":2}");
+
+	commit_all();
+	advance_us(500000);
+	crash();
+	now_fake_advance_us(10000000); /* nobody has looked meanwhile: the daemon was down */
+	commit_all();
+	advance_us(0);
+	commit_all();
+	assert_done(good, JOB_SUCCEEDED);
+	assert_done(bad, JOB_TIMED_OUT);
+}
+END_TEST
+
+START_TEST(three_losses_in_one_life_are_a_crash_loop)
+{
+	int64_t id = submit(WORKER_RETRY);
+
+	for (int i = 1; i <= 3; i++) {
+		commit_all();
+		ck_assert_int_eq(state_of(id), JOB_RUNNING);
+		ck_assert_uint_eq(row_of(id)->attempt, (uint32_t)i);
+		end_attempt(id, -ECONNRESET);
+		future_init(&ends[id]);
+	}
+	commit_all();
+	assert_done(id, JOB_FAILED);
+	ck_assert_ptr_nonnull(strstr(row_of(id)->error, "\"crash_loop\""));
 }
 END_TEST
 
@@ -1013,8 +1091,12 @@ int main(void)
 	tcase_add_test(tc, cancel_after_a_timeout_stays_timed_out);
 	tcase_add_test(tc, orderly_stop);
 	tcase_add_test(tc, a_start_in_flight_at_the_stop_waits_again);
+	tcase_add_test(tc, a_stop_leaves_timers_as_they_are);
+	tcase_add_test(tc, a_stop_does_not_wait_for_a_full_disk);
 	tcase_add_test(tc, drain_waits_for_attempts);
 	tcase_add_test(tc, restart_applies_on_lost);
+	tcase_add_test(tc, a_timer_that_was_due_before_its_timeout_succeeds_however_late);
+	tcase_add_test(tc, three_losses_in_one_life_are_a_crash_loop);
 	tcase_add_test(tc, restart_finishes_a_cancel);
 	tcase_add_test(tc, three_quick_losses_are_a_crash_loop);
 	tcase_add_test(tc, a_slow_loss_is_no_crash_loop);
