@@ -92,7 +92,7 @@ class Load(threading.Thread):
 
 
 class Kill9(TestCase):
-    limit = 300
+    limit = max(300, 10 * ROUNDS)
 
     def setUp(self):
         self.d = self.daemon()
