@@ -126,7 +126,7 @@ int output_copy(struct follow *f)
 		take_piece(f, f->client->is_json ? NULL : reply.result);
 		if (f->client->is_json)
 			f->offset = json_integer_value(json_object_get(reply.result, "offset"));
-		/* Without "eof" and without progress that is all there is so far: the job still runs. */
+		/* Neither "eof" nor progress: all there is so far, the job still runs. */
 		is_at_end =
 			json_is_true(json_object_get(reply.result, "eof")) || f->offset <= before;
 		reply_fini(&reply);
