@@ -408,7 +408,7 @@ static void end_with(struct job *job, enum job_outcome outcome)
 	t->change.outcome = outcome;
 	t->change.is_orderly = run->is_cut;
 	if (job->state == JOB_RUNNING && run->why == STOP_CANCEL) {
-		/* Cancelled before it ran: the request becomes durable with the end. */
+		/* There was no stop in between: the request becomes durable with the end. */
 		t->cancels = job->cancels;
 		job->cancels = NULL;
 	}
@@ -715,12 +715,8 @@ void engine_fini(void)
 	struct job *job;
 	size_t at = 0;
 
-	while ((job = jobtab_next(&engine.tab, &at))) {
-		run_free(job->run);
-		free(job->watchers);
-		free(job->spec);
-		free(job);
-	}
+	while ((job = jobtab_next(&engine.tab, &at)))
+		engine_free_job(job);
 	jobtab_fini(&engine.tab);
 	calendar_fini(&engine.calendar);
 	runq_fini(&engine.runq);
