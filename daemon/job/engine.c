@@ -71,14 +71,9 @@ static void on_full_timer(struct loop_timer *timer)
  */
 static bool is_settled(void)
 {
-	struct store_stats stats;
-
 	if (engine.n_coros)
 		return false;
-	if (!engine.n_in_flight)
-		return true;
-	store_stats(engine.store, &stats);
-	if (stats.is_full)
+	if (!engine.n_in_flight || store_is_full(engine.store))
 		return true;
 	engine.full_timer.fn = on_full_timer;
 	loop_timer_set(&engine.full_timer, mono_in_us(FULL_LOOK_US));
@@ -311,7 +306,6 @@ static void deliver_stop(struct run *run)
 
 static void ask_to_stop(struct job *job)
 {
-	struct store_stats stats;
 	struct transition *t;
 	struct run *run = job->run;
 
@@ -327,8 +321,7 @@ static void ask_to_stop(struct job *job)
 	 * Who fills the disk must be stoppable while it is full: only the answer waits for the
 	 * commit.
 	 */
-	store_stats(engine.store, &stats);
-	if (stats.is_full)
+	if (store_is_full(engine.store))
 		deliver_stop(run);
 }
 

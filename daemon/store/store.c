@@ -144,6 +144,16 @@ static void on_fatal(struct loop_task *task)
 
 /* ---- figures ---- */
 
+bool store_is_full(struct store *s)
+{
+	bool is_full;
+
+	pthread_mutex_lock(&s->lock);
+	is_full = s->figures.is_full;
+	pthread_mutex_unlock(&s->lock);
+	return is_full;
+}
+
 void store_stats(struct store *s, struct store_stats *ret)
 {
 	cleanup_free char *wal = xasprintf("%s-wal", s->path);

@@ -289,5 +289,7 @@ struct store_stats {
 	bool is_full;	 /* degraded: storage_full */
 };
 void store_stats(struct store *store, struct store_stats *ret);
+/* is_full alone, without a system call. */
+bool store_is_full(struct store *store);
 
 #endif

@@ -80,10 +80,10 @@ void store_submit(struct store *store, struct store_op *op)
 
 static bool is_store_full;
 
-void store_stats(struct store *store, struct store_stats *ret)
+bool store_is_full(struct store *store)
 {
 	(void)store;
-	*ret = (struct store_stats){ .is_full = is_store_full };
+	return is_store_full;
 }
 
 static struct row *row_of(int64_t id)
