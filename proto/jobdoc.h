@@ -9,6 +9,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a job waits for: the end of another one. */
+struct jobdoc_need {
+	int64_t job;  /* its id; 0 = @place names it */
+	size_t place; /* "@N": the document N of the same request, counted from 0 */
+	enum need_on on;
+};
+
+/* Extra attempts after "failed" or "timed_out". */
+struct jobdoc_retry {
+	unsigned max; /* 0 = none */
+	int64_t delay_us, max_delay_us;
+	double factor, jitter;
+	const json_t *on; /* borrows from spec; NULL = whatever the error was */
+};
+
+/*
+ * A place of the document that refers to another job's result, by name.  One
+ * that an earlier part of a sequence around it answers is local; the others
+ * must be jobs that it, or a composition around it, needs: the engine looks.
+ */
+struct jobdoc_ref {
+	char *name;
+	char *path; /* of the string, as a pointer into the whole document that was submitted */
+	bool is_local;
+};
+
 /*
  * A job document, checked and normalised.
  *
@@ -34,7 +60,26 @@ struct jobdoc {
 	int64_t grace_us;
 	enum job_on_lost on_lost; /* the kind's default filled in (by method for fetch) */
 	bool has_secrets;	  /* something in spec is "***" to others */
-	json_t *spec;		  /* owns; the normalised document */
+	int64_t deadline_us;	  /* 0 = none */
+	int64_t keep_us;	  /* -1 = the daemon's setting */
+	struct jobdoc_retry retry;
+	struct jobdoc_need *needs; /* owns */
+	size_t n_needs;
+	/*
+	 * Its own strings (not its parts') hold ${NAME:/pointer} or the escape
+	 * $${: jobrefs_resolve() before it starts, and check again.
+	 */
+	bool has_refs;
+	struct jobdoc_ref *refs; /* owns */
+	size_t n_refs;
+	/* of a part */
+	bool is_shielded;
+	/* of a composition */
+	struct jobdoc *parts; /* owns; their spec is a reference into ours */
+	size_t n_parts;
+	bool goes_on;	/* gather: a failure does not cancel the others */
+	size_t n_limit; /* gather: parts that run at once; 0 = all */
+	json_t *spec;	/* owns; the normalised document, parts included */
 };
 
 void jobdoc_fini(struct jobdoc *d);
@@ -44,7 +89,7 @@ void jobdoc_fini(struct jobdoc *d);
  * the daemon can know (paths, queues, quotas) is checked elsewhere.
  * Borrows @doc, whose values ret->spec may share: put new ones into ret->spec,
  * never write into those that are there.  Returns 0, or -EINVAL
- * with code (AW_PARAMS, AW_UNSUPPORTED), path (a pointer into @doc, @prefix
+ * with code (AW_PARAMS, AW_UNSUPPORTED, AW_LIMIT), path (a pointer into @doc, @prefix
  * in front) and message in @err.
  */
 int jobdoc_check(const json_t *doc, const char *prefix, struct jobdoc *ret, struct aw_err *err);

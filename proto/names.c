@@ -33,6 +33,12 @@ static const char *const on_losts[N_ON_LOST] = {
 	[ON_LOST_RETRY] = "retry",
 };
 
+static const char *const need_ons[N_NEED_ON] = {
+	[NEED_SUCCESS] = "success",
+	[NEED_FAILURE] = "failure",
+	[NEED_DONE] = "done",
+};
+
 /* A value outside its table (a damaged row) has no name. */
 static const char *name_of(const char *const *table, size_t n, unsigned value)
 {
@@ -92,4 +98,14 @@ const char *job_on_lost_name(enum job_on_lost on_lost)
 int job_on_lost_parse(const char *word)
 {
 	return value_of(on_losts, N_ON_LOST, word);
+}
+
+const char *need_on_name(enum need_on on)
+{
+	return name_of(need_ons, N_NEED_ON, on);
+}
+
+int need_on_parse(const char *word)
+{
+	return value_of(need_ons, N_NEED_ON, word);
 }

@@ -40,6 +40,12 @@ enum job_reason {
 /* What happens to an attempt that was cut off. */
 enum job_on_lost { ON_LOST_FAIL, ON_LOST_RETRY, N_ON_LOST };
 
+/*
+ * When an ended job meets a need.  Failure: it ended in any way but succeeded
+ * and skipped, since a job that was skipped has not failed.
+ */
+enum need_on { NEED_SUCCESS, NEED_FAILURE, NEED_DONE, N_NEED_ON };
+
 const char *job_kind_name(enum job_kind kind);
 int job_kind_parse(const char *word);
 const char *job_state_name(enum job_state state);
@@ -49,5 +55,7 @@ int job_outcome_parse(const char *word);
 const char *job_reason_name(enum job_reason reason);
 const char *job_on_lost_name(enum job_on_lost on_lost);
 int job_on_lost_parse(const char *word);
+const char *need_on_name(enum need_on on);
+int need_on_parse(const char *word);
 
 #endif

@@ -366,6 +366,8 @@ static enum job_outcome outcome_of(struct run *run)
 	case STOP_TIMEOUT:
 		set_timeout_error(run);
 		return JOB_TIMED_OUT;
+	case STOP_DEADLINE:
+	case STOP_PARENT:
 	case STOP_NONE:
 	case N_STOP_WHY:
 		break;

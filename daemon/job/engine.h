@@ -40,15 +40,19 @@ struct submission {
 	size_t n;
 	uid_t uid;
 	gid_t gid;
+	int64_t retry_of;		    /* the done job that docs[0] is a copy of; 0 = none */
 	void (*done)(struct submission *s); /* when durable, or refused */
 	void *arg;
 	bool is_many; /* private */
 	/* out */
 	int result;	   /* 0, or -EINVAL with err */
 	struct aw_err err; /* the caller's to aw_err_fini() */
-	/* of each document: id, existing, and what the store was given */
-	struct store_insert insert; /* insert.jobs[i].id, .existing; insert.at = submitted */
+	/* all jobs, parts behind their composition; insert.at = submitted */
+	struct store_insert insert;
+	size_t *places; /* of document i in insert.jobs: submission_job() */
 };
+/* What the store was given for document @i, and its answer: .id, .existing. */
+const struct store_new_job *submission_job(const struct submission *s, size_t i);
 /*
  * Check further (kinds, queues), insert all or none, admit.  err.path is "" or
  * "/jobs/N/..." when n came from submit_many (is_many).  done() may run before
@@ -73,6 +77,38 @@ struct cancel {
 	struct aw_err err;
 };
 void engine_cancel(struct cancel *c);
+
+/* ---- hold, release, update ---- */
+
+/* Change where or how a waiting job waits; answered when that is durable. */
+struct job_edit {
+	struct job_edit *next; /* private */
+	int64_t id;
+	uid_t viewer;
+	unsigned fields; /* bits of enum store_field: those that change */
+	int priority;
+	const char *queue, *name, *tags; /* borrowed until done(); NULL = none; tags is JSON text */
+	struct instant due;		 /* engine_due() */
+	bool is_held;
+	void (*done)(struct job_edit *e);
+	void *arg;
+	/* out */
+	int result; /* 0, or -EINVAL with err (not_found, wrong_state, ...) */
+	struct aw_err err;
+	struct store_update update; /* private */
+};
+void engine_edit(struct job_edit *e);
+/* "delay" (>= 0) from now, else the wall time "at"; none when both are in the past. */
+struct instant engine_due(int64_t delay_us, int64_t at_ms);
+
+/* ---- what happens ---- */
+
+/* One listener for all changes, told on the loop; must not call the engine back. */
+struct engine_listener {
+	void (*changed)(int64_t seq);	/* events up to this number are committed */
+	void (*progressed)(int64_t id); /* a running job's progress has changed; often */
+};
+void engine_listen(const struct engine_listener *listener); /* borrowed; NULL = nobody */
 
 /* ---- watching ---- */
 
@@ -121,6 +157,12 @@ void engine_queue_set(const char *name, int64_t limit, int paused,
 void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, bool is_whole);
 /* The job object of document @i of a submission that has just been accepted as new. */
 void engine_print_submitted(struct buf *b, const struct submission *s, size_t i);
+
+/*
+ * job.why's result {"state", "reason", "message", "until", "waits_for"}, from the
+ * code that decides it.  Gives it.
+ */
+json_t *engine_why(const struct store_job *rec);
 
 /* May @viewer see jobs of @owner? (root and the owner) */
 bool engine_may_see(uid_t viewer, uid_t owner);

@@ -14,6 +14,8 @@
 static const char *const stop_words[N_STOP_WHY] = {
 	[STOP_CANCEL] = "cancel",
 	[STOP_TIMEOUT] = "timeout",
+	[STOP_DEADLINE] = "deadline",
+	[STOP_PARENT] = "parent",
 };
 
 const char *rows_stop_word(enum stop_why why)

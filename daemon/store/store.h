@@ -63,14 +63,20 @@ void store_close(struct store *store);
 int store_check(const char *state_dir, void (*out)(const char *line), struct aw_err *err);
 
 enum store_op_type {
+	/* writes */
 	STORE_INSERT,
 	STORE_CHANGE,
+	STORE_UPDATE,
+	STORE_ASK,
 	STORE_NOTE,
 	STORE_REMOVE,
 	STORE_QUEUE,
+	/* queries */
 	STORE_LOAD,
 	STORE_GET,
 	STORE_LIST,
+	STORE_SCOPE,
+	STORE_EVENTS,
 	N_STORE_OPS
 };
 
@@ -78,6 +84,8 @@ struct store_op {
 	struct loop_task task; /* private */
 	struct store *store;   /* private */
 	enum store_op_type type;
+	/* the next write that is submitted goes into the same transaction: nothing comes between */
+	bool is_with_next;
 	int result; /* set before done(): 0 or the negative errno named at each request */
 	void (*done)(struct store_op *op);
 };
@@ -95,6 +103,16 @@ struct instant {
 	struct boot boot; /* valid in this boot only; loaded as 0 when the boot has changed */
 };
 
+/* A place in a request that says "none". */
+#define STORE_NO_PLACE SIZE_MAX
+
+/* What a job waits for: an ended job's outcome. */
+struct store_need {
+	int64_t job;  /* out, too, where @place names it */
+	size_t place; /* an earlier job of the same request, or STORE_NO_PLACE: @job */
+	enum need_on on;
+};
+
 /* One job to insert. */
 struct store_new_job {
 	enum job_kind kind;
@@ -104,8 +122,23 @@ struct store_new_job {
 	uid_t uid;
 	gid_t gid;
 	struct instant due; /* not before */
-	const char *spec;   /* the normalised document */
+	struct instant deadline;
+	const char *spec; /* the normalised document */
 	size_t spec_len;
+	/*
+	 * The composition whose part it is: an earlier job of the same request
+	 * (parent_place + 1, so that 0 means none), or @parent, for the parts of
+	 * a further attempt of a live one.
+	 */
+	size_t parent_place_plus_1;
+	int64_t parent;		  /* out, too; 0 = none */
+	uint32_t run_of;	  /* the parent's attempt: 1 for a new tree */
+	unsigned part;		  /* which of its parts, from 0 */
+	int64_t retry_of;	  /* 0 = none */
+	struct store_need *needs; /* borrowed; @n_needs of them */
+	size_t n_needs;
+	int64_t keep_s; /* -1 = the daemon's setting */
+	bool has_refs;	/* the document refers to results of other jobs */
 	/* out */
 	int64_t id;
 	bool existing; /* the key was known with the same document: id is the first job's */
@@ -118,14 +151,32 @@ struct store_insert {
 	size_t n;
 	struct instant at; /* submitted */
 	/*
-	 * out; result: 0, -ENOSPC, or -EEXIST: jobs[conflict] has a key that is
-	 * known with another document.  A key may come twice in a request.
+	 * out; result: 0, -ENOSPC, -EEXIST: jobs[conflict] has a key that is
+	 * known with another document, or -ENOENT: a job that jobs[conflict]
+	 * needs is not there any more.  A key may come twice in a request.  Jobs
+	 * with parts and a known key: the parts are left out (existing, id 0).
 	 */
 	size_t conflict;
+	int64_t last_seq; /* of the last job that was inserted */
 };
 
-/* Why a job is asked to stop. */
-enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, N_STOP_WHY };
+/*
+ * Why a job is asked to stop.  STOP_PARENT: the composition that it is a part
+ * of wants it no more (it was cancelled or timed out itself, another part
+ * failed, or won the race).
+ */
+enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, STOP_DEADLINE, STOP_PARENT, N_STOP_WHY };
+
+/* What the end of a composition makes of its parts' ends (those of its current attempt). */
+enum store_compose {
+	STORE_COMPOSE_NONE,
+	STORE_COMPOSE_LIST, /* result: the list of their results, null where one did not succeed */
+	STORE_COMPOSE_LAST, /* result: the last one's */
+	STORE_COMPOSE_WINNER, /* result: {"winner", "result"} of the first that succeeded */
+	STORE_COMPOSE_ERRORS, /* error: error_json and "errors" of all that did not succeed */
+	STORE_COMPOSE_LIST_AND_ERRORS,
+	N_STORE_COMPOSE
+};
 
 /*
  * One change of state, fenced: it applies only if the row still is in @from
@@ -133,7 +184,8 @@ enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, N_STOP_WHY };
  *
  *   waiting  -> running   attempt + 1, a new attempt row started at @at; loads the document
  *   running  -> stopping  records why, who and the message
- *   any      -> done      outcome, result, error; closes the attempt row
+ *   any      -> done      outcome, result, error; closes the attempt row; forgets
+ *                         a deadline and a stop that was asked for
  *   running, stopping -> waiting   closes the attempt row as @outcome (lost,
  *                         failed or timed_out) with error, sets @due
  */
@@ -151,12 +203,56 @@ struct store_change {
 	struct instant due;
 	/* to waiting or done as lost: by an orderly stop, which never counts as a loss (R2.5) */
 	bool is_orderly;
+	bool uses_try;		    /* to waiting: a retry that the document allows was used up */
+	int64_t kept_bytes;	    /* to done: what the job's directory holds */
+	enum store_compose compose; /* to done */
 	/* out; result: 0, or -ESTALE: nothing changed */
 	char *spec; /* of waiting -> running; freed with store_change_fini() */
 	size_t spec_len;
 	bool damaged; /* the row's checksum does not match: must not be executed (R1.12) */
+	int64_t seq;  /* the event's number */
 };
 void store_change_fini(struct store_change *c);
+
+/*
+ * Change what a waiting job is called or where it waits, without a change of
+ * state; an event all the same.  0, or -ESTALE: it does not wait any more.
+ */
+enum store_field {
+	STORE_PRIORITY = 1 << 0,
+	STORE_IN_QUEUE = 1 << 1,
+	STORE_DUE = 1 << 2,
+	STORE_NAME = 1 << 3,
+	STORE_TAGS = 1 << 4,
+	STORE_HELD = 1 << 5,
+};
+struct store_update {
+	struct store_op op;
+	int64_t id;
+	uint32_t attempt;
+	unsigned fields; /* those that change */
+	struct wall at;
+	int priority;
+	const char *queue, *name, *tags; /* NULL = none; tags is JSON text */
+	struct instant due;
+	bool is_held;
+	int64_t seq; /* out */
+};
+
+/*
+ * Remember that a job is to stop, without a change of its state: a waiting
+ * composition whose parts have to end first, or a stopping job that is asked
+ * for another reason now.  0, or -ESTALE.
+ */
+struct store_ask {
+	struct store_op op;
+	int64_t id;
+	uint32_t attempt;
+	enum job_state state;
+	enum stop_why why;
+	uid_t by_uid;
+	const char *message; /* NULL = none */
+};
 
 /*
  * Facts of an attempt: its saved record, or where it runs.  NULL leaves a field
@@ -170,10 +266,15 @@ struct store_note {
 	const char *saved_json;
 };
 
-/* Remove a finished job and all that belongs to it.  0, -ENOENT, or -EBUSY (not done). */
+/*
+ * Remove a finished job, its parts, and all that belongs to them.  0, -ENOENT,
+ * -EBUSY (not done), -EXDEV (a part: it goes with its composition), -EDEADLK
+ * (@blocker, which is not done, needs it or a part of it).
+ */
 struct store_remove {
 	struct store_op op;
 	int64_t id;
+	int64_t blocker; /* out */
 };
 
 /* Create or change a queue. */
@@ -205,6 +306,14 @@ struct store_load {
 };
 void store_load_fini(struct store_load *l);
 
+/* An attempt, for people. */
+struct store_attempt {
+	uint32_t attempt;
+	struct wall started, ended; /* 0 = not yet */
+	enum job_outcome outcome;
+	char *error_json; /* NULL = none; the last one's is the job's */
+};
+
 /* A whole record, for job objects. */
 struct store_job {
 	int64_t id;
@@ -219,6 +328,17 @@ struct store_job {
 	struct wall submitted, due, started, ended; /* 0 = not (yet) */
 	char *result_json, *error_json, *spec;	    /* NULL = null */
 	size_t spec_len;
+	int64_t parent; /* 0 = none */
+	unsigned part;
+	int64_t retry_of; /* 0 = none */
+	uint32_t tries;	  /* retries that are used up */
+	bool is_held, has_refs;
+	int64_t *children; /* of a composition's current attempt, in order */
+	size_t n_children;
+	struct store_need *needs;
+	size_t n_needs;
+	struct store_attempt *attempts; /* only where they were asked for */
+	size_t n_attempts;
 };
 
 /* Records by id, in the order asked; those that are not there are left with id 0.  Result: 0. */
@@ -226,6 +346,7 @@ struct store_get {
 	struct store_op op;
 	const int64_t *ids;
 	size_t n;
+	bool with_attempts;
 	/* out; store_get_fini() */
 	struct store_job *jobs; /* n of them */
 };
@@ -242,8 +363,9 @@ struct store_list {
 	struct store_op op;
 	unsigned states, outcomes, kinds;			/* 1u << value */
 	const char *const *queues, *const *names, *const *tags; /* NULL = all */
-	uid_t uid;     /* only this owner's, or STORE_ANY_UID */
-	int64_t after; /* 0 = from the start */
+	uid_t uid;	/* only this owner's, or STORE_ANY_UID */
+	int64_t parent; /* only parts of this one; 0 = whatever; -1 = top level only */
+	int64_t after;	/* 0 = from the start */
 	bool descending;
 	size_t limit;
 	size_t max_bytes; /* end the page early beyond this much text */
@@ -253,6 +375,61 @@ struct store_list {
 	int64_t next; /* "after" of the next page, 0 = that was the last */
 };
 void store_list_fini(struct store_list *l);
+
+/*
+ * The results that a job may refer to: of the jobs that it or a composition
+ * around it needs, and of the earlier parts, where they have a name, of every
+ * sequence around it.  0, or -ENOENT.
+ */
+struct store_scope_entry {
+	int64_t id;
+	char *name; /* NULL = none */
+	bool is_need;
+	enum job_outcome outcome; /* JOB_UNENDED: not yet, or its record is gone */
+	char *result_json;	  /* NULL = null */
+};
+struct store_scope {
+	struct store_op op;
+	int64_t id;
+	/* out; store_scope_fini() */
+	struct store_scope_entry *entries; /* the nearest first: inner ones hide outer ones */
+	size_t n;
+	char *spec;
+	size_t spec_len;
+	bool damaged;
+};
+void store_scope_fini(struct store_scope *s);
+
+/*
+ * What has happened after number @since, submissions included, in order.  A
+ * page may hold fewer than @limit events, even none, before the last.
+ */
+struct store_event {
+	int64_t seq;
+	struct wall time;
+	enum job_state state;
+	enum job_outcome outcome;
+	uint32_t attempt;
+	bool is_submission;
+	bool is_last;	      /* nothing has happened to the job since */
+	struct store_job job; /* as it is now */
+};
+struct store_events {
+	struct store_op op;
+	int64_t since;
+	const int64_t *jobs; /* only of these; @n_jobs of them, 0 = all */
+	size_t n_jobs;
+	unsigned kinds; /* 1u << kind; 0 = all */
+	uid_t uid;	/* only this owner's, or STORE_ANY_UID */
+	size_t limit, max_bytes;
+	/* out; store_events_fini() */
+	struct store_event *events;
+	size_t n;
+	int64_t next;	    /* "since" of the next page */
+	bool is_at_end;	    /* nothing more has happened yet */
+	int64_t pruned_seq; /* events up to here may be missing: their jobs were removed */
+};
+void store_events_fini(struct store_events *e);
 
 /*
  * ---- start-up (blocking, before the loop runs; what @fn submits waits until it does) ----
@@ -267,6 +444,10 @@ struct store_live {
 	uid_t uid;
 	uint32_t attempt;
 	struct instant due;
+	int64_t parent; /* 0 = none */
+	unsigned part;
+	uint32_t tries;
+	bool is_held, has_refs;
 };
 /*
  * Every job that is not done, by rising id.  0, -EIO or -EBADMSG (damaged; the reason is
@@ -276,6 +457,24 @@ int store_each_live(struct store *store, void (*fn)(void *arg, const struct stor
 		    void *arg);
 int store_each_queue(struct store *store,
 		     void (*fn)(void *arg, const char *name, int64_t limit, bool is_paused),
+		     void *arg);
+
+/* What unfinished jobs need.  @outcome: of @on_job, JOB_UNENDED = it is not done either. */
+int store_each_need(struct store *store,
+		    void (*fn)(void *arg, int64_t job, int64_t on_job, enum need_on on,
+			       enum job_outcome outcome),
+		    void *arg);
+/* The ended parts of the current attempts of unfinished compositions. */
+int store_each_ended_part(struct store *store,
+			  void (*fn)(void *arg, int64_t parent, unsigned part, int64_t id,
+				     enum job_outcome outcome),
+			  void *arg);
+int store_each_deadline(struct store *store,
+			void (*fn)(void *arg, int64_t job, struct instant deadline), void *arg);
+/* Waiting jobs that were asked to stop (store_ask). */
+int store_each_asked(struct store *store,
+		     void (*fn)(void *arg, int64_t job, enum stop_why why, uid_t by_uid,
+				const char *message),
 		     void *arg);
 
 /* ---- figures (any time, from the loop) ---- */

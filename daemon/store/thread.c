@@ -147,9 +147,13 @@ static int write_one(struct store *s, struct store_op *op)
 		return remove_run(s, (struct store_remove *)op);
 	case STORE_QUEUE:
 		return change_queue(s, (struct store_queue *)op);
+	case STORE_UPDATE:
+	case STORE_ASK:
 	case STORE_LOAD:
 	case STORE_GET:
 	case STORE_LIST:
+	case STORE_SCOPE:
+	case STORE_EVENTS:
 	case N_STORE_OPS:
 		break;
 	}

@@ -185,10 +185,14 @@ static int do_op(struct store_op *op)
 		return do_load(container_of(op, struct store_load, op));
 	case STORE_GET:
 		return do_get(container_of(op, struct store_get, op));
+	case STORE_UPDATE:
+	case STORE_ASK:
 	case STORE_NOTE:
 	case STORE_QUEUE:
 	case STORE_REMOVE:
 	case STORE_LIST:
+	case STORE_SCOPE:
+	case STORE_EVENTS:
 	case N_STORE_OPS:
 		break;
 	}

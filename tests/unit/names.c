@@ -30,6 +30,7 @@ START_TEST(words_go_both_ways)
 	CHECK_TABLE(enum job_state, N_JOB_STATES, job_state_name, job_state_parse);
 	CHECK_TABLE(enum job_outcome, N_JOB_OUTCOMES, job_outcome_name, job_outcome_parse);
 	CHECK_TABLE(enum job_on_lost, N_ON_LOST, job_on_lost_name, job_on_lost_parse);
+	CHECK_TABLE(enum need_on, N_NEED_ON, need_on_name, need_on_parse);
 }
 END_TEST
 
