@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 #include "daemon/base/utf8.h"
+#include "daemon/confvalue.h"
 #include "daemon/log.h"
-#include "proto/units.h"
+#include "proto/buf.h"
 #include "proto/xalloc.h"
 
 #define SECOND_US INT64_C(1000000)
@@ -33,8 +34,15 @@ const struct conf_setting conf_settings[] = {
 	  "longest time that running work gets to end when the daemon stops" },
 	{ "daemon", "allow_unsafe_fs", CONF_BOOL, AT(allow_unsafe_fs), 0, 0, "no", false,
 	  "start although the state directory is on a network file system, which may lose jobs" },
+	{ "access", "socket_group", CONF_GROUP, AT(socket_group), 0, 0, "awaitd", false,
+	  "group that may use the system instance by a socket that awaitd makes itself; empty is "
+	  "its own" },
+	{ "access", "admin_group", CONF_GROUP, AT(admin_group), 0, 0, "awaitd-admin", true,
+	  "group that may see and change everybody's jobs in the system instance; empty is none" },
 	{ "connections", "max_connections", CONF_COUNT, AT(max_connections), 16, 65536, "256", true,
-	  "connections at once; 8 of them are kept for root" },
+	  "connections at once" },
+	{ "connections", "reserved_for_root", CONF_COUNT, AT(reserved_for_root), 0, 1024, "8", true,
+	  "of max_connections, those that are kept for root" },
 	{ "connections", "max_connections_per_user", CONF_COUNT, AT(max_connections_per_user), 1,
 	  65536, "64", true, "connections of one user at once; root is exempt" },
 	{ "connections", "line_timeout", CONF_DURATION, AT(line_timeout_us), SECOND_US, HOUR_US,
@@ -46,6 +54,10 @@ const struct conf_setting conf_settings[] = {
 	  "how long output_soft may be exceeded before the connection is dropped" },
 	{ "connections", "output_hard", CONF_SIZE, AT(output_hard_bytes), 64 * KIB, GIB, "4M", true,
 	  "unread notifications at which a connection is dropped at once" },
+	{ "connections", "max_buffers", CONF_SIZE, AT(max_buffers_bytes), MIB, 64 * GIB, "64M",
+	  true,
+	  "unread answers and requests of all connections together; beyond it the connection "
+	  "with most is dropped" },
 	{ "queues", "fetch_limit", CONF_COUNT, AT(fetch_limit), 1, 100000, "64", false,
 	  "limit of the queue \"fetch\" when it is made; queue.set changes it later" },
 	{ "queues", "worker_limit", CONF_COUNT, AT(worker_limit), 1, 100000, "auto", false,
@@ -62,183 +74,6 @@ enum { N_SETTINGS = sizeof conf_settings / sizeof conf_settings[0] };
 const size_t n_conf_settings = N_SETTINGS;
 
 const struct conf *conf;
-
-static void *member(const struct conf *c, const struct conf_setting *s)
-{
-	return (char *)c + s->at;
-}
-
-/* ---- one value ---- */
-
-static const char *set_bool(bool *to, const char *text)
-{
-	static const char *const words[][2] = {
-		{ "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" }
-	};
-
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-		for (int value = 0; value < 2; value++) {
-			if (!strcasecmp(text, words[i][value])) {
-				*to = value;
-				return NULL;
-			}
-		}
-	}
-	return "is neither yes nor no";
-}
-
-static const char *set_count(int64_t *to, const char *text)
-{
-	char *end;
-
-	errno = 0;
-	*to = strtoll(text, &end, 10);
-	return errno || end == text || *end ? "is no whole number" : NULL;
-}
-
-static const char *set_level(int *to, const char *text)
-{
-	int level = log_level_parse(text);
-
-	if (level < 0)
-		return "is none of debug, info, notice, warning, err";
-	*to = level;
-	return NULL;
-}
-
-static const char *set_proxy(char **to, const char *text)
-{
-	static const char *const schemes[] = { "http://",    "https://",  "socks4://",
-					       "socks4a://", "socks5://", "socks5h://" };
-	bool is_known = !*text;
-
-	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
-		is_known |= !strncasecmp(text, schemes[i], strlen(schemes[i]));
-	if (!is_known)
-		return "is no proxy URL (http://HOST:PORT, https:// or socks5://)";
-	free(*to);
-	*to = xstrdup(text);
-	return NULL;
-}
-
-static void free_paths(char **paths)
-{
-	for (char **p = paths; p && *p; p++)
-		free(*p);
-	free(paths);
-}
-
-static bool has_dot_dot(const char *path)
-{
-	for (const char *p = path; (p = strstr(p, "/..")); p += 3)
-		if (!p[3] || p[3] == '/')
-			return true;
-	return false;
-}
-
-static void add_path(char ***paths, const char *path, size_t len)
-{
-	size_t n = 0;
-
-	while (*paths && (*paths)[n])
-		n++;
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	*paths = xreallocarray(*paths, n + 2, sizeof **paths);
-	(*paths)[n] = xstrndup(path, len);
-	(*paths)[n + 1] = NULL;
-}
-
-static const char *set_paths(char ***to, const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, ":");
-
-		if (*text != '/')
-			return "has a path that does not begin with \"/\"";
-		add_path(to, text, len);
-		text += len;
-		if (*text == ':' && !*++text)
-			return "ends with \":\"";
-	}
-	for (char **p = *to; p && *p; p++)
-		if (has_dot_dot(*p))
-			return "has a path with \"..\"";
-	return *to ? NULL : "is empty";
-}
-
-static bool is_ranged(const struct conf_setting *s)
-{
-	return s->type == CONF_COUNT || s->type == CONF_DURATION || s->type == CONF_SIZE;
-}
-
-/* A number of @s for people, in its unit. */
-static void format_number(const struct conf_setting *s, int64_t value, struct buf *b)
-{
-	if (s->type == CONF_DURATION)
-		duration_format(value, b);
-	else if (s->type == CONF_SIZE)
-		size_format(value, b);
-	else
-		buf_addi(b, value);
-}
-
-static int check_range(const struct conf *c, const struct conf_setting *s, struct aw_err *err)
-{
-	int64_t value = *(int64_t *)member(c, s);
-	struct buf b = { 0 };
-
-	if (!is_ranged(s) || (value >= s->min && value <= s->max))
-		return 0;
-	buf_adds(&b, "is out of range: ");
-	format_number(s, s->min, &b);
-	buf_adds(&b, " to ");
-	format_number(s, s->max, &b);
-	aw_fail(err, AW_PARAMS, "%s", buf_terminate(&b));
-	buf_fini(&b);
-	return -EINVAL;
-}
-
-/* Set @s of @c from @text.  The message in @err fits behind the setting's name. */
-static int set_value(struct conf *c, const struct conf_setting *s, const char *text,
-		     struct aw_err *err)
-{
-	const char *why = NULL;
-	void *to = member(c, s);
-
-	if (!strcmp(text, "auto") && !strcmp(s->otherwise, "auto"))
-		return 0; /* fill_auto() works it out when everything is read */
-	if (!utf8_is_text(text, strlen(text)))
-		return aw_fail(err, AW_PARAMS, "is not UTF-8");
-	switch (s->type) {
-	case CONF_BOOL:
-		why = set_bool(to, text);
-		break;
-	case CONF_COUNT:
-		why = set_count(to, text);
-		break;
-	case CONF_DURATION:
-		(void)duration_parse(text, to, &why);
-		break;
-	case CONF_SIZE:
-		(void)size_parse(text, to, &why);
-		break;
-	case CONF_LEVEL:
-		why = set_level(to, text);
-		break;
-	case CONF_PROXY:
-		why = set_proxy(to, text);
-		break;
-	case CONF_PATHS:
-		why = set_paths(to, text);
-		break;
-	case N_CONF_TYPES:
-		assert(0);
-	}
-	if (why)
-		return aw_fail(err, AW_PARAMS, "%s", why);
-	return check_range(c, s, err);
-}
 
 /* ---- the file ---- */
 
@@ -273,19 +108,34 @@ static bool is_section(const char *name, size_t len)
 	return false;
 }
 
+/* The table's sections, in its order. */
+static void add_sections(struct buf *b)
+{
+	const char *last = "";
+
+	for (size_t i = 0; i < N_SETTINGS; i++) {
+		if (strcmp(conf_settings[i].section, last) != 0)
+			buf_addf(b, "%s %s", i ? "," : "", conf_settings[i].section);
+		last = conf_settings[i].section;
+	}
+}
+
 /* The library tells of a section only with its first setting: an empty one that is misspelt would
  * go unseen. */
 static void check_section(struct reader *r)
 {
 	size_t len = r->line[0] == '[' ? strcspn(r->line, "]\n") : 0;
 	char name[64];
+	struct buf why = { 0 };
 
 	if (!len || r->line[len] != ']' || is_section(r->line + 1, len - 1))
 		return;
 	snprintf(name, sizeof name, "[%.*s]",
 		 (int)utf8_bounded(r->line + 1, len - 1 < 32 ? len - 1 : 32), r->line + 1);
-	fail_line(r, name,
-		  "is no section; there are daemon, connections, queues, worker and fetch");
+	buf_adds(&why, "is no section; there are");
+	add_sections(&why);
+	fail_line(r, name, buf_terminate(&why));
+	buf_fini(&why);
 }
 
 /* fgets for the library, which does not tell line numbers and silently splits what is longer than
@@ -367,7 +217,7 @@ static int on_setting(void *user, const char *section, const char *name, const c
 	}
 	if (!check_once(r, s))
 		return 0;
-	ok = set_value(r->c, s, value, &why) == 0 || fail_line(r, name, why.message);
+	ok = conf_value_set(r->c, s, value, &why) == 0 || fail_line(r, name, why.message);
 	aw_err_fini(&why);
 	return ok;
 }
@@ -522,7 +372,7 @@ static int fill_auto(struct conf *c, struct aw_err *err)
 	root = downloads = xasprintf("%s/downloads", c->state_dir);
 	if (!c->is_system && find_home(&root, err) < 0)
 		return -EINVAL;
-	add_path(&c->output_roots, root, strlen(root));
+	conf_paths_add(&c->output_roots, root, strlen(root));
 	return 0;
 }
 
@@ -531,7 +381,7 @@ static void set_defaults(struct conf *c)
 	struct aw_err err = { 0 };
 
 	for (size_t i = 0; i < N_SETTINGS; i++) {
-		int r = set_value(c, &conf_settings[i], conf_settings[i].otherwise, &err);
+		int r = conf_value_set(c, &conf_settings[i], conf_settings[i].otherwise, &err);
 
 		assert(r == 0);
 	}
@@ -556,6 +406,11 @@ static int load(struct conf *c, struct aw_err *err)
 	if (c->output_hard_bytes < c->output_soft_bytes)
 		return aw_fail(err, AW_PARAMS,
 			       "%s: [connections] output_hard is less than output_soft",
+			       c->config_path ? c->config_path : config);
+	if (c->reserved_for_root >= c->max_connections)
+		return aw_fail(err, AW_PARAMS,
+			       "%s: [connections] reserved_for_root leaves nothing of "
+			       "max_connections",
 			       c->config_path ? c->config_path : config);
 	if (fill_auto(c, err) < 0)
 		return -EINVAL;
@@ -582,8 +437,10 @@ void conf_free(struct conf *c)
 	free(c->state_dir);
 	free(c->socket_path);
 	free(c->config_path);
-	free_paths(c->output_roots);
+	conf_paths_free(c->output_roots);
 	free(c->proxy);
+	free(c->socket_group);
+	free(c->admin_group);
 	free(c);
 }
 
@@ -596,50 +453,6 @@ void conf_apply(struct conf *c)
 		log_set_level(c->log_level);
 }
 
-/* A proxy's user and password are nobody's business. */
-static json_t *proxy_to_json(const char *url)
-{
-	const char *host = strrchr(url, '@'), *scheme = strstr(url, "://");
-
-	if (!host || !scheme)
-		return json_string(url);
-	return json_sprintf("%.*s://***%s", (int)(scheme - url), url, host);
-}
-
-static json_t *paths_to_json(char **paths)
-{
-	json_t *list = json_array();
-
-	for (char **p = paths; p && *p; p++)
-		json_array_append_new(list, json_string(*p));
-	return list;
-}
-
-static json_t *value_to_json(const struct conf *c, const struct conf_setting *s)
-{
-	const void *at = member(c, s);
-
-	switch (s->type) {
-	case CONF_BOOL:
-		return json_boolean(*(const bool *)at);
-	case CONF_COUNT:
-	case CONF_SIZE:
-		return json_integer(*(const int64_t *)at);
-	case CONF_DURATION:
-		return duration_to_json(*(const int64_t *)at);
-	case CONF_LEVEL:
-		return json_string(log_level_name(*(const int *)at));
-	case CONF_PROXY:
-		return proxy_to_json(*(char *const *)at);
-	case CONF_PATHS:
-		return paths_to_json(*(char **const *)at);
-	case N_CONF_TYPES:
-		break;
-	}
-	assert(0);
-	return NULL;
-}
-
 json_t *conf_to_json(const struct conf *c)
 {
 	json_t *all = json_object();
@@ -649,13 +462,16 @@ json_t *conf_to_json(const struct conf *c)
 		const struct conf_setting *s = &conf_settings[i];
 
 		snprintf(name, sizeof name, "%s.%s", s->section, s->name);
-		json_object_set_new(all, name, value_to_json(c, s));
+		json_object_set_new(all, name, conf_value_json(c, s));
 	}
 	return all;
 }
 
-/* Of the settings that cannot change live keep what is in force, and tell the names. */
-static json_t *keep_fixed(struct conf *fresh, const struct conf *old)
+/*
+ * Of the settings that cannot change live keep what is in force, and tell the names.  @old is
+ * about to be freed.
+ */
+static json_t *keep_fixed(struct conf *fresh, struct conf *old)
 {
 	json_t *names = json_array();
 
@@ -665,15 +481,13 @@ static json_t *keep_fixed(struct conf *fresh, const struct conf *old)
 
 		if (s->is_live)
 			continue;
-		assert(s->type == CONF_BOOL || is_ranged(s));
-		before = value_to_json(old, s);
-		after = value_to_json(fresh, s);
+		before = conf_value_json(old, s);
+		after = conf_value_json(fresh, s);
 		if (!json_equal(before, after))
 			json_array_append_new(names, json_sprintf("%s.%s", s->section, s->name));
 		json_decref(before);
 		json_decref(after);
-		memcpy(member(fresh, s), member(old, s),
-		       s->type == CONF_BOOL ? sizeof(bool) : sizeof(int64_t));
+		conf_value_swap(fresh, old, s);
 	}
 	return names;
 }
@@ -684,7 +498,7 @@ int conf_reload(json_t **ret_restart, struct aw_err *err)
 
 	if (conf_load(&conf->flags, &fresh, err) < 0)
 		return -EINVAL;
-	*ret_restart = keep_fixed(fresh, conf);
+	*ret_restart = keep_fixed(fresh, (struct conf *)conf);
 	conf_apply(fresh);
 	return 0;
 }

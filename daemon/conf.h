@@ -22,6 +22,7 @@ enum conf_type {
 			*/
 	CONF_SIZE,     /* "10M", powers of 1024; bytes in struct conf */
 	CONF_LEVEL,    /* debug, info, notice, warning, err */
+	CONF_GROUP,    /* a group's name; empty = none */
 	CONF_PROXY,    /* an http, https or socks URL; empty = none */
 	CONF_PATHS, /* absolute paths, ":" between them; further lines that begin with a blank add
 		       to it */
@@ -55,13 +56,17 @@ struct conf {
 	int log_level;		 /* syslog priority */
 	int64_t stop_timeout_us; /* 20 s */
 	bool allow_unsafe_fs;
+	/* [access] system instance only */
+	char *socket_group, *admin_group; /* "" = none */
 	/* [connections] */
 	int64_t max_connections;	  /* 256 */
+	int64_t reserved_for_root;	  /* 8 of them */
 	int64_t max_connections_per_user; /* 64 */
 	int64_t line_timeout_us;	  /* 30 s for a started line */
 	int64_t output_soft_bytes,
 		output_hard_bytes; /* unread notifications: 1 MiB for 10 s, 4 MiB at once */
 	int64_t output_soft_timeout_us;
+	int64_t max_buffers_bytes; /* 64 MiB for all connections together */
 	/* [queues] limits of the two built-in queues at their creation */
 	int64_t fetch_limit, worker_limit; /* 64; twice the CPUs, at least 4 */
 	/* [worker] */

@@ -13,6 +13,7 @@
 #include "daemon/kinds/xfer.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/rpc/admins.h"
 #include "daemon/rpc/server.h"
 #include "daemon/store/store.h"
 
@@ -88,6 +89,13 @@ void daemon_shutdown(bool drain)
 	engine_stop(drain, on_stopped);
 }
 
+/* What keeps something that it took from the settings. */
+void daemon_settings_changed(void)
+{
+	admins_forget();
+	log_info("configuration read again");
+}
+
 static void reload(void)
 {
 	struct aw_err err = { 0 };
@@ -97,7 +105,7 @@ static void reload(void)
 	if (conf_reload(&restart, &err) < 0)
 		log_error("the configuration stays as it was: %s", err.message);
 	else
-		log_info("configuration read again");
+		daemon_settings_changed();
 	json_decref(restart);
 	aw_err_fini(&err);
 	notify_ready("running");
@@ -231,6 +239,7 @@ static int run_with_store(bool is_init)
 	engine_fini();
 	xfer_fini();
 	users_fini();
+	admins_fini();
 	jobdir_fini();
 	return status;
 }

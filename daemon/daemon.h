@@ -24,4 +24,7 @@ int daemon_main(const struct daemon_options *options);
  */
 void daemon_shutdown(bool drain);
 
+/* The configuration was read again and is in force: tell those who keep something of it. */
+void daemon_settings_changed(void);
+
 #endif

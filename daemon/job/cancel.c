@@ -62,7 +62,7 @@ static void on_looked_up(struct store_op *op)
 	const struct store_job *rec = l->get.jobs;
 
 	engine_landed();
-	if (op->result < 0 || !rec || rec->id == 0 || !engine_may_see(c->viewer, rec->uid))
+	if (op->result < 0 || !rec || rec->id == 0 || !viewer_may_see(c->viewer, rec->uid))
 		fail_not_found(c);
 	else if (rec->state == JOB_DONE)
 		engine_refuse_cancels(c, rec->outcome);
@@ -101,7 +101,7 @@ void engine_cancel(struct cancel *c)
 		look_up(c);
 		return;
 	}
-	if (!engine_may_see(c->viewer, job->uid)) {
+	if (!viewer_may_see(c->viewer, job->uid)) {
 		fail_not_found(c);
 		return;
 	}

@@ -267,7 +267,7 @@ static void cancel_waiting(struct job *job)
 	job->queue->n_waiting--;
 	t->cancels = job->cancels;
 	job->cancels = NULL;
-	set_cancel_error(&err, t->cancels->viewer, t->cancels->message);
+	set_cancel_error(&err, t->cancels->viewer.uid, t->cancels->message);
 	t->change.outcome = JOB_CANCELLED;
 	t->error = error_text(&err);
 	t->change.error_json = t->error;
@@ -283,7 +283,7 @@ static void take_cancels(struct run *run)
 	for (struct cancel *c = job->cancels; c; c = c->next) {
 		if (run->why == STOP_NONE) {
 			run->why = STOP_CANCEL;
-			run->by_uid = c->viewer;
+			run->by_uid = c->viewer.uid;
 			run->message = c->message ? xstrdup(c->message) : NULL;
 		}
 		if (c->grace_us >= 0 && (run->grace_us < 0 || c->grace_us < run->grace_us))
@@ -747,11 +747,6 @@ void engine_stop(bool drain, void (*done)(void))
 	engine.is_draining = drain && !engine.is_cut;
 	engine.stopped = done;
 	engine_wants_step();
-}
-
-bool engine_may_see(uid_t viewer, uid_t owner)
-{
-	return viewer == 0 || viewer == owner;
 }
 
 bool engine_is_stopping(void)

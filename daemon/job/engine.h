@@ -5,6 +5,7 @@
 #include "daemon/base/list.h"
 #include "daemon/job/job.h"
 #include "daemon/job/kind.h"
+#include "daemon/job/viewer.h"
 #include "daemon/store/store.h"
 #include "proto/buf.h"
 #include "proto/err.h"
@@ -67,9 +68,9 @@ void submission_fini(struct submission *s);
 struct cancel {
 	struct cancel *next; /* private */
 	int64_t id;
-	uid_t viewer;	  /* who asks; only root may cancel other people's jobs */
-	int64_t grace_us; /* -1 = the job's */
-	char *message;	  /* owns, may be NULL */
+	struct viewer viewer; /* who asks */
+	int64_t grace_us;     /* -1 = the job's */
+	char *message;	      /* owns, may be NULL */
 	void (*done)(struct cancel *c);
 	void *arg;
 	/* out */
@@ -84,7 +85,7 @@ void engine_cancel(struct cancel *c);
 struct job_edit {
 	struct job_edit *next; /* private */
 	int64_t id;
-	uid_t viewer;
+	struct viewer viewer;
 	unsigned fields; /* bits of enum store_field: those that change */
 	int priority;
 	const char *queue, *name, *tags; /* borrowed until done(); NULL = none; tags is JSON text */
@@ -154,7 +155,8 @@ void engine_queue_set(const char *name, int64_t limit, int paused,
  * job.get and the reply to job.submit (long values kept, owner sees secrets),
  * else as in lists and events.
  */
-void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, bool is_whole);
+void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer viewer,
+		      bool is_whole);
 /* The job object of document @i of a submission that has just been accepted as new. */
 void engine_print_submitted(struct buf *b, const struct submission *s, size_t i);
 
@@ -163,9 +165,6 @@ void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
  * code that decides it.  Gives it.
  */
 json_t *engine_why(const struct store_job *rec);
-
-/* May @viewer see jobs of @owner? (root and the owner) */
-bool engine_may_see(uid_t viewer, uid_t owner);
 
 /* ---- stop ---- */
 

@@ -175,7 +175,8 @@ static enum job_reason reason_of(const struct store_job *rec, const struct job *
 	return JOB_WAITS_SLOT;
 }
 
-void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, bool is_whole)
+void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer viewer,
+		      bool is_whole)
 {
 	const struct job *job = jobtab_find(&engine.tab, rec->id);
 	json_t *spec = rec->spec ? json_loadb(rec->spec, rec->spec_len, 0, NULL) : NULL;
@@ -188,7 +189,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, uid_t viewer, 
 	json_t *shown = NULL;
 
 	if (spec)
-		shown = is_whole && engine_may_see(viewer, rec->uid)
+		shown = is_whole && viewer_sees_secrets(viewer, rec->uid)
 				? json_incref(spec)
 				: jobdoc_masked(rec->kind, spec);
 	v.spec = shown ? shown : json_null();

@@ -12,6 +12,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/log.h"
+#include "daemon/rpc/admins.h"
 #include "daemon/rpc/dispatch.h"
 #include "proto/limits.h"
 #include "proto/xalloc.h"
@@ -27,7 +28,6 @@
 					    */
 #define OUT_FULL_BYTES ((size_t)256 * 1024)
 #define OUT_KEEP_BYTES ((size_t)256 * 1024) /* a larger buffer is freed when it is empty */
-#define ALL_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define CALLS_MAX 1024
 
 #define LINGER_US 2000000
@@ -67,6 +67,24 @@ static void count_out(struct conn *c)
 	c->out_counted = conn_n_unsent(c);
 }
 
+static bool is_memory_short(void)
+{
+	return (int64_t)stats.n_buffered_bytes > conf->max_buffers_bytes;
+}
+
+static void count_in(struct conn *c)
+{
+	stats.n_buffered_bytes += c->in.size - c->in_counted;
+	c->in_counted = c->in.size;
+	if (is_memory_short())
+		loop_defer(&flush_task);
+}
+
+static size_t in_memory(const struct conn *c)
+{
+	return c->in_counted + c->out_counted + c->n_held_bytes;
+}
+
 static void drop(struct conn *c, const char *why)
 {
 	if (c->phase == CONN_DEAD)
@@ -85,15 +103,15 @@ static void relieve(void)
 	list_for_each(l, &all) {
 		struct conn *c = container_of(l, struct conn, link);
 
-		if (c->phase != CONN_DEAD && c->out_counted + c->n_held_bytes > most) {
+		if (c->phase != CONN_DEAD && in_memory(c) > most) {
 			largest = c;
-			most = c->out_counted + c->n_held_bytes;
+			most = in_memory(c);
 		}
 	}
 	if (largest)
 		drop(largest,
-		     "unread answers of all connections fill the memory that is set apart for "
-		     "them, and this one has most");
+		     "requests and unread answers of all connections fill the memory that is set "
+		     "apart for them (connections.max_buffers), and this one has most");
 }
 
 /* ---- its end ---- */
@@ -122,7 +140,7 @@ static void conn_free(struct conn *c)
 	list_remove(&c->link);
 	list_remove(&c->turn);
 	list_remove(&c->dirty);
-	stats.n_buffered_bytes -= c->out_counted + c->n_held_bytes;
+	stats.n_buffered_bytes -= in_memory(c);
 	stats.n_open--;
 	free(c->in.data);
 	buf_fini(&c->out);
@@ -177,6 +195,7 @@ static size_t make_room(struct conn *c)
 		if (c->in.size > PROTO_LINE_MAX_BYTES)
 			c->in.size = PROTO_LINE_MAX_BYTES;
 		c->in.data = xrealloc(c->in.data, c->in.size);
+		count_in(c);
 	}
 	return c->in.size - c->in.end;
 }
@@ -188,6 +207,7 @@ static void shrink_in(struct conn *c)
 		return;
 	free(c->in.data);
 	memset(&c->in, 0, sizeof(c->in));
+	count_in(c);
 }
 
 static bool is_overlong(const struct conn *c)
@@ -494,7 +514,7 @@ static void on_flush(struct loop_task *task)
 		flush(c);
 		settle(c);
 	}
-	if (stats.n_buffered_bytes > ALL_MAX_BYTES)
+	if (is_memory_short())
 		relieve();
 }
 
@@ -576,6 +596,7 @@ void conn_named(uid_t uid)
 
 		if (c->uid == uid && !c->is_named) {
 			c->is_named = true;
+			c->is_admin = admins_has_peer(c->lfd.fd, c->gid);
 			settle(c);
 		}
 	}

@@ -39,6 +39,7 @@ struct conn {
 	struct list link;   /* among all connections */
 	struct list turn;   /* among those with lines to handle */
 	struct list dirty;  /* among those with something to write or to settle */
+	bool is_admin;	    /* a member of [access] admin_group; known when is_named */
 	bool is_named;	    /* the user's name is known, requests may be handled */
 	bool is_mute;	    /* the peer reads no more: what we write is dropped */
 	bool is_blocked;    /* the socket took no more at the last write */
@@ -53,6 +54,7 @@ struct conn {
 	} in;
 
 	struct buf out;
+	size_t in_counted;   /* of in, in the total of all connections */
 	size_t out_sent;     /* of out, written already */
 	size_t out_counted;  /* of out, in the total of all connections */
 	size_t n_held_bytes; /* answers of batches that are not complete yet */
@@ -73,7 +75,10 @@ struct conn {
 /* A new connection on @fd (taken, non-blocking).  NULL if it cannot be watched; @fd is closed then.
  */
 struct conn *conn_new(int fd, uid_t uid, gid_t gid);
-/* The name of @uid is known now: its connections' first requests may be handled. */
+/*
+ * The name of @uid is known now, and who the administrators are: its connections' first
+ * requests may be handled.
+ */
 void conn_named(uid_t uid);
 /* Let @c go at the next flush; calls that wait are told. */
 void conn_doom(struct conn *c);

@@ -30,7 +30,7 @@ struct rpc_call {
 	struct conn *conn;	 /* NULL: the peer is gone */
 	struct rpc_batch *batch; /* holds a reference; NULL: a request of its own */
 	json_t *id;		 /* owns; NULL: a notification, which nothing answers */
-	uid_t uid;
+	struct viewer viewer;
 	gid_t gid;
 	bool is_later;
 	struct list link; /* in conn->calls when it is answered later */
@@ -161,7 +161,7 @@ static struct rpc_call *call_new(struct conn *c, struct rpc_batch *b, const json
 	if (b)
 		b->n_refs++;
 	call->id = json_incref((json_t *)id);
-	call->uid = c->uid;
+	call->viewer = (struct viewer){ .uid = c->uid, .is_admin = c->is_admin };
 	call->gid = c->gid;
 	list_init(&call->link);
 	stats.n_calls++;
@@ -186,9 +186,14 @@ static void call_free(struct rpc_call *call)
 	free(call);
 }
 
+struct viewer rpc_viewer(const struct rpc_call *call)
+{
+	return call->viewer;
+}
+
 uid_t rpc_uid(const struct rpc_call *call)
 {
-	return call->uid;
+	return call->viewer.uid;
 }
 
 gid_t rpc_gid(const struct rpc_call *call)
@@ -366,8 +371,15 @@ static int look_up(const char *name, const struct rpc_method **ret, struct aw_er
 static int check_permission(const struct rpc_call *call, const struct rpc_method *m,
 			    struct aw_err *err)
 {
-	if (m->flags & RPC_ROOT_OR_SELF && call->uid != 0 && call->uid != geteuid())
+	bool is_trusted = call->viewer.uid == 0 || call->viewer.uid == geteuid();
+
+	if (m->flags & RPC_ROOT_OR_SELF && !is_trusted)
 		return aw_fail(err, AW_DENIED, "only root and the daemon's own user may use %s",
+			       m->name);
+	if (m->flags & RPC_ADMINS && !is_trusted && !call->viewer.is_admin)
+		return aw_fail(err, AW_DENIED,
+			       "only root, the daemon's own user and the members of its group of "
+			       "administrators may use %s",
 			       m->name);
 	if (!(m->flags & RPC_WHILE_STOPPING) && engine_is_stopping())
 		return aw_fail(err, AW_SHUTTING_DOWN,

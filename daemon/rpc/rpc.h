@@ -2,6 +2,7 @@
 #ifndef DAEMON_RPC_RPC_H
 #define DAEMON_RPC_RPC_H
 
+#include "daemon/job/viewer.h"
 #include "proto/buf.h"
 #include "proto/err.h"
 
@@ -54,6 +55,7 @@ enum {
 	RPC_ROOT_OR_SELF = 1 << 0,   /* only root and the daemon's own user (shutdown, reload) */
 	RPC_WHILE_STOPPING = 1 << 1, /* answered while the daemon stops */
 	RPC_OPEN_PARAMS = 1 << 2,    /* params is one document that the handler checks itself */
+	RPC_ADMINS = 1 << 4,	     /* only those, and administrators ([access] admin_group) */
 	RPC_BARRIER = 1 << 3, /* the connection's next request is handled after this one's end */
 };
 
@@ -73,6 +75,7 @@ extern const size_t n_rpc_methods;
 bool rpc_method_is_planned(const char *name);
 
 /* Who asks. */
+struct viewer rpc_viewer(const struct rpc_call *call);
 uid_t rpc_uid(const struct rpc_call *call);
 gid_t rpc_gid(const struct rpc_call *call);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "daemon/job/users.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/rpc/admins.h"
 #include "daemon/rpc/conn.h"
 #include "daemon/rpc/dispatch.h"
 #include "proto/buf.h"
@@ -27,7 +29,6 @@
 #define LISTENERS_MAX 4
 #define BACKLOG 128
 #define ACCEPTS_PER_TURN 16
-#define RESERVED_FOR_ROOT 8
 #define PAUSE_US 100000
 #define CALLS_END_US 5000000
 #define TURNED_AWAY_MAX 4096
@@ -48,7 +49,7 @@ static struct {
 
 static int64_t max_connections(uid_t uid)
 {
-	return uid == 0 ? conf->max_connections : conf->max_connections - RESERVED_FOR_ROOT;
+	return uid == 0 ? conf->max_connections : conf->max_connections - conf->reserved_for_root;
 }
 
 /* May @uid have one more connection? */
@@ -60,11 +61,14 @@ static int check_peer(uid_t uid, struct aw_err *err)
 		return aw_fail(err, AW_DENIED, "this daemon serves uid %d only", (int)geteuid());
 	conn_stats(&open);
 	if ((int64_t)open.n_open >= max_connections(uid))
-		return aw_fail(err, AW_LIMIT, "the daemon has as many connections as it takes (%d)",
+		return aw_fail(err, AW_LIMIT,
+			       "the daemon has as many connections as it takes (%d, setting "
+			       "connections.max_connections)",
 			       (int)conf->max_connections);
 	if (uid != 0 && (int64_t)conn_count_of(uid) >= conf->max_connections_per_user)
 		return aw_fail(err, AW_LIMIT,
-			       "you have as many connections as one user may have (%d)",
+			       "you have as many connections as one user may have (%d, setting "
+			       "connections.max_connections_per_user)",
 			       (int)conf->max_connections_per_user);
 	return 0;
 }
@@ -82,9 +86,14 @@ static void refuse(int fd, const struct aw_err *err)
 	close(fd);
 }
 
-static void on_named(void *arg)
+static void on_admins_known(void *arg)
 {
 	conn_named((uid_t)(uintptr_t)arg);
+}
+
+static void on_named(void *arg)
+{
+	admins_look_up(on_admins_known, arg);
 }
 
 /* Takes @fd. */
@@ -189,16 +198,46 @@ static int fill_address(struct sockaddr_un *addr, const char *path, struct aw_er
 	return 0;
 }
 
+/* The group that is to reach the system's socket, or -1: ours.  May block: start-up. */
+static gid_t socket_group(void)
+{
+	const struct group *group;
+
+	if (!conf->is_system || !conf->socket_group || !*conf->socket_group)
+		return (gid_t)-1;
+	group = getgrnam(conf->socket_group);
+	if (!group)
+		log_notice("there is no group %s: the socket belongs to the daemon's own group",
+			   conf->socket_group);
+	return group ? group->gr_gid : (gid_t)-1;
+}
+
+/* Not being allowed to is no reason to stay away: then it is for our own group. */
+static void give_to_group(const char *path)
+{
+	gid_t gid = socket_group();
+
+	if (gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) < 0)
+		log_warning("%s cannot be given to the group %s: %s", path, conf->socket_group,
+			    strerror(errno));
+}
+
+/* Made by us, for the system's socket: the group may pass, which our umask took away. */
+static int open_folder(const char *folder, struct aw_err *err)
+{
+	give_to_group(folder);
+	if (chmod(folder, 0750) < 0)
+		return aw_fail(err, AW_IO, "%s: %s", folder, strerror(errno));
+	return 0;
+}
+
 static int make_folder(const char *path, struct aw_err *err)
 {
 	const char *slash = strrchr(path, '/');
 	cleanup_free char *folder = xstrndup(path, slash > path ? (size_t)(slash - path) : 1);
 
-	/* Our umask takes away the group, which is to reach the system's socket. */
 	if (mkdir(folder, 0700) == 0)
-		return conf->is_system && chmod(folder, 0750) < 0
-			       ? aw_fail(err, AW_IO, "%s: %s", folder, strerror(errno))
-			       : 0;
+		return conf->is_system ? open_folder(folder, err) : 0;
 	if (errno == EEXIST)
 		return 0;
 	return aw_fail(err, AW_IO, "%s: the socket's folder cannot be made: %s", folder,
@@ -266,6 +305,8 @@ static int bind_socket(int fd, const struct sockaddr_un *addr, struct aw_err *er
 	if (lstat(addr->sun_path, &st) < 0 ||
 	    ((st.st_mode & 0777) != mode && chmod(addr->sun_path, mode) < 0))
 		return aw_fail(err, AW_IO, "%s: %s", addr->sun_path, strerror(errno));
+	/* Before listen() nobody can connect, whatever the group is. */
+	give_to_group(addr->sun_path);
 	server.bound_dev = st.st_dev;
 	server.bound_ino = st.st_ino;
 	if (listen(fd, BACKLOG) < 0)

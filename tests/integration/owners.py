@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Who may do what: owners come from the socket, other people's jobs are not there."""
+import grp
+import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import unittest
@@ -54,11 +57,11 @@ class TwoUsers(TestCase):
         os.chmod(d.dir, 0o755)
         os.chmod(d.socket, 0o666)
 
-    def as_second(self, d, *words):
+    def as_second(self, d, *words, ids=SECOND, groups=()):
         def become():
-            os.setgroups([])
-            os.setgid(SECOND[1])
-            os.setuid(SECOND[0])
+            os.setgroups(groups)
+            os.setgid(ids[1])
+            os.setuid(ids[0])
             die_with_us()
         return subprocess.run([AWAITCTL, "--socket", d.socket, *words], preexec_fn=become,
                               env={"PATH": d.env["PATH"], "HOME": "/"}, cwd="/",
@@ -97,14 +100,89 @@ class TwoUsers(TestCase):
         self.assertEqual(c.get(mine)["state"], "waiting")
         c.call("job.cancel", {"ids": [mine]})
 
-    def test_system_instance_keeps_owners_apart(self):
-        """A daemon of another user, in system mode: each sees what is his own, root all."""
-        d = self.daemon(start=False, user=SECOND)
-        d.args = []
+    def system(self, config="", user=SECOND, opened=True):
+        """A daemon of another user, in system mode."""
+        d = self.daemon(start=False, user=user, config=config)
+        os.chmod(d.config, 0o644)
         command = [w if w != "--user" else "--system" for w in d.command()]
         d.command = lambda *more: command + list(more)
         d.start()
-        self.open_to_all(d)
+        if opened:
+            self.open_to_all(d)
+        return d
+
+    def submit_secret(self, c):
+        """A job with a secret in every place that takes one."""
+        return c.call("job.submit", {
+            "kind": "fetch", "url": "http://user:MARKER@127.0.0.1:9/", "delay": 600,
+            "headers": {"X-Token": "MARKER"}, "method": "POST", "body": "MARKER"})["id"]
+
+    def test_administrators_see_and_cancel_all_but_no_secrets(self):
+        """A member of admin_group, by its primary and by a supplementary group."""
+        name = grp.getgrgid(1).gr_name
+        d = self.system(f"[access]\nadmin_group = {name}\n")
+        c = self.client(d)
+        secret = self.submit_secret(c)
+        plain = c.submit("timer", sleep=0, delay=600)["id"]
+        stranger = {"ids": (4711, 4711)}
+        self.assertEqual(self.as_second(d, "show", str(secret), **stranger).returncode, 4)
+        for admin in ({"ids": (4711, 1)}, {"ids": (4711, 4711), "groups": [9, 1, 8]},
+                      {"ids": (4711, 4711), "groups": list(range(1, 300))}):
+            p = self.as_second(d, "--json", "show", str(secret), **admin)
+            self.assertEqual(p.returncode, 0, p)
+            self.assertIn("***", p.stdout)
+            self.assertNotIn("MARKER", p.stdout)
+            p = self.as_second(d, "--json", "list", **admin)
+            self.assertIn(f'"id":{plain},', p.stdout.replace(" ", ""))
+            self.assertNotIn("MARKER", p.stdout)
+        self.assertEqual(self.as_second(d, "cancel", str(plain), **admin).returncode, 0)
+        self.assertEqual(c.wait_one(plain)["error"]["by"], 4711)
+        self.assertEqual(self.as_second(d, "queue", "pause", "worker", **admin).returncode, 0)
+        self.assertEqual(self.as_second(d, "queue", "resume", "worker", **stranger).returncode, 4)
+        self.assertEqual(self.as_second(d, "shutdown", **admin).returncode, 4)
+        self.assertIn("MARKER", json.dumps(c.get(secret)), "root sees it")
+        self.assertNotIn("MARKER", d.log())
+        c.call("job.cancel", {"ids": [secret]})
+
+    def test_administrators_change_by_reload(self):
+        d = self.system("[access]\nadmin_group = no-such-group\n")
+        c = self.client(d)
+        job = c.submit("timer", sleep=0, delay=600)["id"]
+        p = self.as_second(d, "show", str(job), ids=(4711, 1))
+        self.assertEqual(p.returncode, 4, p)
+        d.write_config(f"[access]\nadmin_group = {grp.getgrgid(1).gr_name}\n")
+        os.chmod(d.config, 0o644)
+        self.assertEqual(c.call("daemon.reload")["needs_restart"], [])
+        p = self.as_second(d, "show", str(job), ids=(4711, 1))
+        self.assertEqual(p.returncode, 0, p)
+        d.write_config("[access]\nadmin_group =\n")
+        os.chmod(d.config, 0o644)
+        c.call("daemon.reload")
+        self.assertEqual(self.as_second(d, "show", str(job), ids=(4711, 1)).returncode, 4)
+        c.call("job.cancel", {"ids": [job]})
+
+    def test_socket_group_may_connect_and_nobody_else(self):
+        name = grp.getgrgid(1).gr_name
+        d = self.system(f"[access]\nsocket_group = {name}\n", user=None, opened=False)
+        st = os.stat(d.socket)
+        self.assertEqual((stat.S_IMODE(st.st_mode), st.st_gid), (0o660, 1))
+        os.chmod(d.dir, 0o755)
+        self.assertEqual(self.as_second(d, "info", ids=(4711, 4711)).returncode, 3)
+        p = self.as_second(d, "info", ids=(4711, 4711), groups=[1])
+        self.assertEqual(p.returncode, 0, p)
+
+    def test_folder_of_the_socket_is_for_the_group(self):
+        d = self.daemon(start=False, config=f"[access]\nsocket_group = {grp.getgrgid(1).gr_name}\n")
+        d.socket = os.path.join(d.dir, "run", "s")
+        command = [w if w != "--user" else "--system" for w in d.command()]
+        d.command = lambda *more: command + list(more)
+        d.start()
+        st = os.stat(os.path.dirname(d.socket))
+        self.assertEqual((stat.S_IMODE(st.st_mode), st.st_gid), (0o750, 1))
+
+    def test_system_instance_keeps_owners_apart(self):
+        """Each sees what is his own, root all."""
+        d = self.system()
         p = self.as_second(d, "submit", "timer", "--delay", "600", "0")
         self.assertEqual(p.returncode, 0, p)
         theirs = int(p.stdout)

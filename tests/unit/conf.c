@@ -86,6 +86,8 @@ static const struct {
 	{ "[daemon]\nstop_timeout = soon\n", 2, "stop_timeout" },
 	{ "[daemon]\nallow_unsafe_fs = maybe\n", 2, "neither yes nor no" },
 	{ "[connections]\nmax_connections = 15\n", 2, "16 to 65536" },
+	{ "[access]\nadmin_group = two words\n", 2, "name of a group" },
+	{ "[connections]\nmax_connections = 16\nreserved_for_root = 16\n", 0, "leaves nothing" },
 	{ "[connections]\nmax_connections = 1e3\n", 2, "whole number" },
 	{ "[connections]\nmax_connections = 99999999999999999999\n", 2, "whole number" },
 	{ "[connections]\nmax_connections = auto\n", 2, "whole number" },
@@ -145,12 +147,16 @@ START_TEST(defaults)
 	ck_assert_int_eq(c->log_level, LOG_INFO);
 	ck_assert_int_eq(c->stop_timeout_us, 20000000);
 	ck_assert(!c->allow_unsafe_fs);
+	ck_assert_str_eq(c->socket_group, "awaitd");
+	ck_assert_str_eq(c->admin_group, "awaitd-admin");
 	ck_assert_int_eq(c->max_connections, 256);
+	ck_assert_int_eq(c->reserved_for_root, 8);
 	ck_assert_int_eq(c->max_connections_per_user, 64);
 	ck_assert_int_eq(c->line_timeout_us, 30000000);
 	ck_assert_int_eq(c->output_soft_bytes, 1 << 20);
 	ck_assert_int_eq(c->output_hard_bytes, 4 << 20);
 	ck_assert_int_eq(c->output_soft_timeout_us, 10000000);
+	ck_assert_int_eq(c->max_buffers_bytes, 64 << 20);
 	ck_assert_int_eq(c->fetch_limit, 64);
 	ck_assert_int_ge(c->worker_limit, 4);
 	ck_assert_int_eq(c->output_limit_bytes, 10 << 20);
@@ -167,7 +173,12 @@ START_TEST(all_settings)
 			      "log_level = debug\n"
 			      "stop_timeout = 1min 30s\n"
 			      "allow_unsafe_fs = YES\n"
+			      "[access]\n"
+			      "socket_group = users\n"
+			      "admin_group =\n"
 			      "[connections]\n"
+			      "reserved_for_root = 0\n"
+			      "max_buffers = 1G\n"
 			      "max_connections = 1000 ; inline\n"
 			      "max_connections_per_user=7\n"
 			      "line_timeout: 5\n"
@@ -187,7 +198,11 @@ START_TEST(all_settings)
 	ck_assert_int_eq(c->log_level, LOG_DEBUG);
 	ck_assert_int_eq(c->stop_timeout_us, 90000000);
 	ck_assert(c->allow_unsafe_fs);
+	ck_assert_str_eq(c->socket_group, "users");
+	ck_assert_str_eq(c->admin_group, "");
 	ck_assert_int_eq(c->max_connections, 1000);
+	ck_assert_int_eq(c->reserved_for_root, 0);
+	ck_assert_int_eq(c->max_buffers_bytes, 1 << 30);
 	ck_assert_int_eq(c->max_connections_per_user, 7);
 	ck_assert_int_eq(c->line_timeout_us, 5000000);
 	ck_assert_int_eq(c->output_soft_bytes, 2 << 20);
@@ -212,14 +227,18 @@ START_TEST(shown_settings)
 			      "[queues]\nworker_limit = 9\n"),
 			 0);
 	all = conf_to_json(c);
-	want = json_pack("{s:s,s:i,s:b,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:[s],s:s}",
-			 "daemon.log_level", "info", "daemon.stop_timeout", 20,
-			 "daemon.allow_unsafe_fs", 0, "connections.max_connections", 256,
-			 "connections.max_connections_per_user", 64, "connections.line_timeout", 30,
-			 "connections.output_soft", 1 << 20, "connections.output_soft_timeout", 10,
-			 "connections.output_hard", 4 << 20, "queues.fetch_limit", 64,
-			 "queues.worker_limit", 9, "worker.output_limit", 10 << 20,
-			 "fetch.output_roots", "/a", "fetch.proxy", "http://***@proxy:3128");
+	want = json_loads(
+		"{\"daemon.log_level\":\"info\",\"daemon.stop_timeout\":20,"
+		"\"daemon.allow_unsafe_fs\":false,"
+		"\"access.socket_group\":\"awaitd\",\"access.admin_group\":\"awaitd-admin\","
+		"\"connections.max_connections\":256,\"connections.reserved_for_root\":8,"
+		"\"connections.max_connections_per_user\":64,\"connections.line_timeout\":30,"
+		"\"connections.output_soft\":1048576,\"connections.output_soft_timeout\":10,"
+		"\"connections.output_hard\":4194304,\"connections.max_buffers\":67108864,"
+		"\"queues.fetch_limit\":64,\"queues.worker_limit\":9,"
+		"\"worker.output_limit\":10485760,"
+		"\"fetch.output_roots\":[\"/a\"],\"fetch.proxy\":\"http://***@proxy:3128\"}",
+		0, NULL);
 	ck_assert_ptr_nonnull(want);
 	ck_assert(json_equal(all, want));
 	ck_assert_uint_eq(json_object_size(all), n_conf_settings);

@@ -370,9 +370,11 @@ static void on_cancelled(struct cancel *c)
 static void cancel(struct asked *a, int64_t id, uid_t viewer, int64_t grace_us)
 {
 	*a = (struct asked){ 0 };
-	a->c = (struct cancel){
-		.id = id, .viewer = viewer, .grace_us = grace_us, .done = on_cancelled, .arg = a
-	};
+	a->c = (struct cancel){ .id = id,
+				.viewer = { .uid = viewer },
+				.grace_us = grace_us,
+				.done = on_cancelled,
+				.arg = a };
 	engine_cancel(&a->c);
 	loop_run_until_idle();
 }

@@ -311,6 +311,7 @@ static UNUSED_FN void fixture_setup(void)
 	c->output_soft_bytes = 1 << 20;
 	c->output_hard_bytes = 4 << 20;
 	c->output_soft_timeout_us = 10000000;
+	c->max_buffers_bytes = 64 << 20;
 	conf_apply(c);
 	ck_assert_int_eq(loop_init(), 0);
 	is_stopping = false;

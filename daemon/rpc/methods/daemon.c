@@ -243,7 +243,7 @@ static struct rpc_done reload(struct rpc_call *call, json_t *params)
 		aw_err_fini(&err);
 		return done;
 	}
-	log_info("configuration read again");
+	daemon_settings_changed();
 	return rpc_reply(call, xjson(json_pack("{s:o}", "needs_restart", restart)));
 }
 

@@ -124,7 +124,7 @@ static struct rpc_done cancel_jobs(struct rpc_call *call, json_t *params)
 	for (size_t i = 0; i < n; i++)
 		w->cancels[i] = (struct cancel){
 			.id = ids[i],
-			.viewer = rpc_uid(call),
+			.viewer = rpc_viewer(call),
 			.grace_us = grace_us,
 			.message = message ? xstrdup(message) : NULL,
 			.done = on_cancelled,

@@ -28,7 +28,7 @@ struct reading {
 	struct rpc_call *call;
 	struct coro *coro;
 	int64_t id;
-	uid_t viewer;
+	struct viewer viewer;
 	bool is_following;
 	bool is_over;	      /* the attempt has ended: what is in its file is all */
 	bool is_looked_up;    /* nothing has happened to the job since the last look */
@@ -353,7 +353,7 @@ static struct rpc_done output(struct rpc_call *call, json_t *params)
 	}
 	g = xcalloc(1, sizeof(*g));
 	g->call = call;
-	g->viewer = rpc_uid(call);
+	g->viewer = rpc_viewer(call);
 	g->id = json_integer_value(json_object_get(params, "id"));
 	g->is_following = json_is_true(json_object_get(params, "follow"));
 	g->r.id = g->id;

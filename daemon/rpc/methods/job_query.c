@@ -34,10 +34,10 @@ static void on_got(struct store_op *op)
 
 	if (op->result < 0) {
 		reply_store_failed(&err, op->result);
-	} else if (!reply_may_see(&g->get.jobs[0], rpc_uid(g->call))) {
+	} else if (!reply_may_see(&g->get.jobs[0], rpc_viewer(g->call))) {
 		reply_not_found(&err, g->id);
 	} else {
-		engine_print_job(&b, &g->get.jobs[0], rpc_uid(g->call), true);
+		engine_print_job(&b, &g->get.jobs[0], rpc_viewer(g->call), true);
 	}
 	if (err.code)
 		rpc_finish_fail(g->call, &err);
@@ -251,7 +251,7 @@ static int read_list(struct list_jobs *l, bool *ret_none, struct aw_err *err)
 	q->queues = l->queues;
 	q->names = l->names;
 	q->tags = l->tags;
-	q->uid = rpc_uid(l->call) == 0 ? STORE_ANY_UID : rpc_uid(l->call);
+	q->uid = viewer_sees_all(rpc_viewer(l->call)) ? STORE_ANY_UID : rpc_uid(l->call);
 	q->limit = json_is_integer(limit) ? (size_t)json_integer_value(limit) : LIST_LIMIT_DEFAULT;
 	q->max_bytes = LIST_PAGE_MAX_BYTES;
 	return 0;
@@ -259,7 +259,7 @@ static int read_list(struct list_jobs *l, bool *ret_none, struct aw_err *err)
 
 /* The job objects are longer than what the store counted, so that the page may have to end earlier
  * still. */
-static void print_page(struct buf *b, const struct store_list *q, uid_t viewer)
+static void print_page(struct buf *b, const struct store_list *q, struct viewer viewer)
 {
 	int64_t next = q->next;
 
@@ -294,7 +294,7 @@ static void on_listed(struct store_op *op)
 		rpc_finish_fail(l->call, &err);
 		aw_err_fini(&err);
 	} else {
-		print_page(&b, &l->list, rpc_uid(l->call));
+		print_page(&b, &l->list, rpc_viewer(l->call));
 		rpc_finish_text(l->call, b.data, b.len);
 		buf_fini(&b);
 	}

@@ -80,7 +80,7 @@ static void judge(struct remove_jobs *w, size_t i)
 	int result = w->victims[i].remove.op.result;
 	struct aw_err err = { 0 };
 
-	if (!reply_may_see(rec, rpc_uid(w->call)) || result == -ENOENT)
+	if (!reply_may_see(rec, rpc_viewer(w->call)) || result == -ENOENT)
 		reply_not_found(&err, w->ids[i]);
 	else if (!job_verb_may(JOB_VERB_REMOVE, rec->state) || result == -EBUSY)
 		not_done(&err, w->ids[i], rec->state);
@@ -118,7 +118,7 @@ static void remove_rows(struct remove_jobs *w)
 		const struct store_job *rec = &w->get.jobs[i];
 		struct victim *v = &w->victims[i];
 
-		if (!reply_may_see(rec, rpc_uid(w->call)) ||
+		if (!reply_may_see(rec, rpc_viewer(w->call)) ||
 		    !job_verb_may(JOB_VERB_REMOVE, rec->state)) {
 			w->n_open--;
 			continue;

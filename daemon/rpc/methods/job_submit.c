@@ -95,7 +95,7 @@ static void on_existing(struct store_op *op)
 		submit_free(w);
 		return;
 	}
-	engine_print_job(&b, &w->get.jobs[0], rpc_uid(w->call), true);
+	engine_print_job(&b, &w->get.jobs[0], rpc_viewer(w->call), true);
 	finish_one(w, &b, true);
 	buf_fini(&b);
 }

@@ -73,7 +73,7 @@ static void answer(struct wait_jobs *w)
 	struct buf b = { 0 };
 
 	buf_adds(&b, "{\"jobs\":[");
-	reply_add_jobs(&b, w->get.jobs, w->n, rpc_uid(w->call));
+	reply_add_jobs(&b, w->get.jobs, w->n, rpc_viewer(w->call));
 	buf_adds(&b, w->has_timed_out ? "],\"timed_out\":true}" : "],\"timed_out\":false}");
 	rpc_finish_text(w->call, b.data, b.len);
 	buf_fini(&b);
@@ -86,7 +86,7 @@ static int check_all(struct wait_jobs *w, struct aw_err *err)
 	if (w->get.op.result < 0)
 		return reply_store_failed(err, w->get.op.result);
 	for (size_t i = 0; i < w->n; i++)
-		if (!reply_may_see(&w->get.jobs[i], rpc_uid(w->call)))
+		if (!reply_may_see(&w->get.jobs[i], rpc_viewer(w->call)))
 			return reply_not_found(err, w->ids[i]);
 	return 0;
 }

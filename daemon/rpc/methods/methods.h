@@ -2,6 +2,7 @@
 #ifndef DAEMON_RPC_METHODS_METHODS_H
 #define DAEMON_RPC_METHODS_METHODS_H
 
+#include "daemon/job/viewer.h"
 #include "daemon/rpc/rpc.h"
 #include "daemon/store/store.h"
 #include "proto/buf.h"
@@ -25,13 +26,13 @@ extern const struct rpc_method method_queue_list, method_queue_set, method_queue
 void reply_query(struct store_get *get, const int64_t *ids, size_t n,
 		 void (*done)(struct store_op *op));
 /* The record is there, and @viewer may know of it. */
-bool reply_may_see(const struct store_job *rec, uid_t viewer);
+bool reply_may_see(const struct store_job *rec, struct viewer viewer);
 /* All return -EINVAL. */
 int reply_not_found(struct aw_err *err, int64_t id);
 int reply_store_failed(struct aw_err *err, int result);
 
 /* The job objects of @recs, "," between them; those with id 0 are left out. */
-void reply_add_jobs(struct buf *b, const struct store_job *recs, size_t n, uid_t viewer);
+void reply_add_jobs(struct buf *b, const struct store_job *recs, size_t n, struct viewer viewer);
 
 /* One id's error in a reply that has them one by one; collected as the objects of a list. */
 struct reply_errors {

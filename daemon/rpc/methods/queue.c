@@ -164,7 +164,7 @@ static const struct rpc_param name_params[] = {
 };
 
 /* The requests that follow on the connection may name the queue: they wait until it is there. */
-#define CHANGES_QUEUES (RPC_ROOT_OR_SELF | RPC_WHILE_STOPPING | RPC_BARRIER)
+#define CHANGES_QUEUES (RPC_ADMINS | RPC_WHILE_STOPPING | RPC_BARRIER)
 
 const struct rpc_method method_queue_set = {
 	.name = "queue.set",

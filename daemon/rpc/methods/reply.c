@@ -17,9 +17,9 @@ void reply_query(struct store_get *get, const int64_t *ids, size_t n,
 	store_submit(engine_store(), &get->op);
 }
 
-bool reply_may_see(const struct store_job *rec, uid_t viewer)
+bool reply_may_see(const struct store_job *rec, struct viewer viewer)
 {
-	return rec->id != 0 && engine_may_see(viewer, rec->uid);
+	return rec->id != 0 && viewer_may_see(viewer, rec->uid);
 }
 
 int reply_not_found(struct aw_err *err, int64_t id)
@@ -37,7 +37,7 @@ int reply_store_failed(struct aw_err *err, int result)
 	return aw_fail(err, AW_INTERNAL, "the store could not do this: %s", strerror(-result));
 }
 
-void reply_add_jobs(struct buf *b, const struct store_job *recs, size_t n, uid_t viewer)
+void reply_add_jobs(struct buf *b, const struct store_job *recs, size_t n, struct viewer viewer)
 {
 	bool any = false;
 
@@ -87,7 +87,7 @@ void reply_finish_each(struct rpc_call *call, const struct store_job *recs, size
 		return;
 	}
 	buf_adds(&b, "{\"jobs\":[");
-	reply_add_jobs(&b, recs, n, rpc_uid(call));
+	reply_add_jobs(&b, recs, n, rpc_viewer(call));
 	buf_adds(&b, "],\"errors\":[");
 	buf_add(&b, e->list.data, e->list.len);
 	buf_adds(&b, "]}");
