@@ -75,6 +75,16 @@ built() {
 	die "$2 was not built in $1"
 }
 
+# Copy the sources to the new folder $1, without what was built among them.
+copy_sources() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	(cd "$top" && tar -cf - --exclude=./.git --exclude=./_build --exclude='*.o' \
+		--exclude='*.a' --exclude=./config.status --exclude=./config.log \
+		--exclude=./config.h --exclude=./stamp-h1 --exclude=.deps --exclude=.dirstamp \
+		--exclude=./Makefile .) | (cd "$1" && tar -xf -)
+}
+
 # A tree that is configured in place cannot be built elsewhere as well: then
 # give a copy of its sources, made in $1, else the tree itself.
 source_tree() {
@@ -82,11 +92,6 @@ source_tree() {
 		printf '%s\n' "$top"
 		return 0
 	fi
-	rm -rf "$1"
-	mkdir -p "$1"
-	(cd "$top" && tar -cf - --exclude=./.git --exclude=./_build --exclude='*.o' \
-		--exclude='*.a' --exclude=./config.status --exclude=./config.log \
-		--exclude=./config.h --exclude=./stamp-h1 --exclude=.deps --exclude=.dirstamp \
-		--exclude=./Makefile .) | (cd "$1" && tar -xf -)
+	copy_sources "$1"
 	printf '%s\n' "$1"
 }

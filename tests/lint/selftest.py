@@ -89,6 +89,24 @@ TABLE_CASES = [
     ("daemon/awaitd.8", ".It Fl -system\n", "--user"),
 ]
 
+# The same for packages.py.
+PACKAGED = {
+    "packaging/packages": 'BUILD_PACKAGES="gcc libevent-dev"\nTEST_PACKAGES="check"\n'
+                          'PACKAGE_PACKAGES="debhelper"\n',
+    "packaging/debian/control": "Source: awaitd\nBuild-Depends:\n debhelper-compat (= 13),\n"
+                                " check <!nocheck>,\n libevent-dev (>= 2),\nStandards: 1\n",
+    "packaging/debian/changelog": "awaitd (1.2) unstable; urgency=low\n",
+    "packaging/awaitd.spec": "Name: awaitd\nVersion: 1.2\n",
+    "configure.ac": "AC_INIT([awaitd], [1.2])\n",
+}
+PACKAGE_CASES = [
+    (None, None, None),
+    ("packaging/debian/control", "Build-Depends: debhelper-compat (= 13)\n", "libevent-dev"),
+    ("packaging/debian/control", "Build-Depends: libevent-dev, libfoo-dev\n", "libfoo-dev"),
+    ("packaging/debian/changelog", "awaitd (1.1) unstable; urgency=low\n", "1.2"),
+    ("packaging/awaitd.spec", "Name: awaitd\nVersion: 1.1\n", "1.2"),
+]
+
 
 def write(top, path, text):
     full = os.path.join(top, path)
@@ -121,13 +139,15 @@ def main():
                 write(top, header, SPDX)
             write(top, path, text)
             n_wrong += judge(f"{rule} {path}", *run(rule, top), wanted)
-    for path, text, wanted in TABLE_CASES:
-        with tempfile.TemporaryDirectory() as top:
-            for name, agreed in AGREED.items():
-                write(top, name, agreed)
-            if path:
-                write(top, path, text)
-            n_wrong += judge(f"tables {path}", *run("tables", top), wanted)
+    for rule, agreed, cases in (("tables", AGREED, TABLE_CASES),
+                                ("packages", PACKAGED, PACKAGE_CASES)):
+        for path, text, wanted in cases:
+            with tempfile.TemporaryDirectory() as top:
+                for name, whole in agreed.items():
+                    write(top, name, whole)
+                if path:
+                    write(top, path, text)
+                n_wrong += judge(f"{rule} {path}", *run(rule, top), wanted)
     sys.exit(1 if n_wrong else 0)
 
 
