@@ -39,6 +39,12 @@ const struct conf_setting conf_settings[] = {
 	  "its own" },
 	{ "access", "admin_group", CONF_GROUP, AT(admin_group), 0, 0, "awaitd-admin", true,
 	  "group that may see and change everybody's jobs in the system instance; empty is none" },
+	{ "quotas", "unfinished_jobs", CONF_COUNT, AT(quota_jobs), 0, 1000000000, "auto", true,
+	  "unfinished jobs that one user may have; root is exempt; 0 is any number; auto is 100000 "
+	  "in the system instance, else 0" },
+	{ "quotas", "document_bytes", CONF_SIZE, AT(quota_bytes), 0, 1024 * GIB, "auto", true,
+	  "what the documents of one user's unfinished jobs may take; root is exempt; 0 is any "
+	  "size; auto is 256M in the system instance, else 0" },
 	{ "connections", "max_connections", CONF_COUNT, AT(max_connections), 16, 65536, "256", true,
 	  "connections at once" },
 	{ "connections", "reserved_for_root", CONF_COUNT, AT(reserved_for_root), 0, 1024, "8", true,
@@ -365,6 +371,10 @@ static int fill_auto(struct conf *c, struct aw_err *err)
 	cleanup_free char *downloads = NULL;
 	const char *root;
 
+	if (c->quota_jobs < 0)
+		c->quota_jobs = c->is_system ? 100000 : 0;
+	if (c->quota_bytes < 0)
+		c->quota_bytes = c->is_system ? 256 * MIB : 0;
 	if (!c->worker_limit)
 		c->worker_limit = n_cpus > 2 ? 2 * n_cpus : 4;
 	if (c->output_roots)
@@ -393,6 +403,7 @@ static int load(struct conf *c, struct aw_err *err)
 	const struct conf_flags *f = &c->flags;
 
 	set_defaults(c);
+	c->quota_jobs = c->quota_bytes = -1;
 	if (find_places(c, &config, err) < 0 || read_file(c, config, f->config, err) < 0)
 		return -EINVAL;
 	if (f->log_level) {

@@ -58,6 +58,9 @@ struct conf {
 	bool allow_unsafe_fs;
 	/* [access] system instance only */
 	char *socket_group, *admin_group; /* "" = none */
+	/* [quotas] of one user; 0 = none; root has none */
+	int64_t quota_jobs;  /* 100,000 in the system instance */
+	int64_t quota_bytes; /* 256 MiB there */
 	/* [connections] */
 	int64_t max_connections;	  /* 256 */
 	int64_t reserved_for_root;	  /* 8 of them */

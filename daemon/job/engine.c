@@ -6,6 +6,7 @@
 #include "daemon/conf.h"
 #include "daemon/job/alarm.h"
 #include "daemon/job/engine_int.h"
+#include "daemon/job/quota.h"
 #include "daemon/log.h"
 #include "proto/limits.h"
 #include "proto/units.h"
@@ -141,6 +142,7 @@ static void forget_job(struct job *job)
 	runq_remove(job);
 	runq_release(job);
 	jobtab_remove(&engine.tab, job);
+	quota_uncharge(job);
 	engine.n_by_state[job->state]--;
 	engine_wants_step();
 	if (!job->run || !job->run->coro) {
@@ -715,6 +717,7 @@ void engine_fini(void)
 	jobtab_fini(&engine.tab);
 	calendar_fini(&engine.calendar);
 	runq_fini(&engine.runq);
+	quota_fini();
 	alarm_close();
 }
 

@@ -29,6 +29,7 @@ struct job {
 	struct instant due;
 	struct heap_slot slot; /* in the calendar or in the run queue */
 	uint32_t attempt;
+	uint32_t spec_bytes; /* of its document, as quota.c counts it */
 	uid_t uid;
 	int16_t priority;
 	uint8_t kind;	   /* enum job_kind */
@@ -38,6 +39,7 @@ struct job {
 	bool has_slot;	   /* counts as running in its queue */
 	/* the store says something else than we: gone but for a coroutine that ends */
 	bool is_let_go;
+	bool is_counted; /* among what its owner has, see quota.h */
 	/* attempts in a row that were lost soon after their start, in this life of the daemon */
 	uint8_t n_losses;
 };

@@ -4,6 +4,7 @@
 #include "daemon/conf.h"
 #include "daemon/co/await.h"
 #include "daemon/job/engine_int.h"
+#include "daemon/job/quota.h"
 #include "daemon/log.h"
 #include "proto/xalloc.h"
 
@@ -140,6 +141,30 @@ static void ensure_queue(const char *name, int64_t limit)
 	engine_queue_set(name, limit, 0, NULL, NULL);
 }
 
+/* Charge every job, and its document where that is asked for: reading their sizes takes time. */
+static void charge_document(void *arg, int64_t id, size_t n_bytes)
+{
+	struct job *job = jobtab_find(&engine.tab, id);
+
+	(void)arg;
+	if (job)
+		quota_charge(job, n_bytes);
+}
+
+static int charge_all(void)
+{
+	struct job *job;
+	size_t at = 0;
+	int r = 0;
+
+	if (conf->is_system || conf->quota_bytes)
+		r = store_each_doc_size(engine.store, charge_document, NULL);
+	while ((job = jobtab_next(&engine.tab, &at)))
+		if (!job->is_counted)
+			quota_charge(job, 0);
+	return r;
+}
+
 int engine_load(void)
 {
 	int r = store_each_queue(engine.store, load_queue, NULL);
@@ -149,6 +174,8 @@ int engine_load(void)
 	ensure_queue("fetch", conf->fetch_limit);
 	ensure_queue("worker", conf->worker_limit);
 	r = store_each_live(engine.store, load_job, NULL);
+	if (r == 0)
+		r = charge_all();
 	if (r < 0)
 		return r;
 	if (engine.tab.n)

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "daemon/job/engine_int.h"
+#include "daemon/job/quota.h"
 #include "proto/xalloc.h"
 
 #include <errno.h>
@@ -79,13 +80,26 @@ static int prepare(struct submission *s, bool is_many)
 	return 0;
 }
 
+/* What a submission takes of its owner's quotas, if all of it is new. */
+static struct quota_use use_of(const struct submission *s)
+{
+	struct quota_use use = { .n_jobs = s->insert.n };
+
+	for (size_t i = 0; i < s->insert.n; i++)
+		use.n_bytes += s->insert.jobs[i].spec_len;
+	return use;
+}
+
 static void admit_new(struct store_new_job *n)
 {
 	struct job *job;
 
-	if (n->existing)
+	if (n->existing) {
+		quota_release(n->uid, (struct quota_use){ 1, n->spec_len });
 		return;
+	}
 	job = engine_add_job(n->id, n->kind, n->queue, n->priority, n->uid);
+	quota_hand_over(job, n->spec_len);
 	job->due = n->due;
 	if (!n->due.wall.ms && kinds[n->kind]->due)
 		job->spec = xstrdup(n->spec);
@@ -98,6 +112,8 @@ static void on_inserted(struct store_op *op)
 
 	engine_landed();
 	s->result = 0;
+	if (op->result < 0)
+		quota_release(s->uid, use_of(s));
 	if (op->result == -EEXIST) {
 		aw_fail_at(&s->err, AW_CONFLICT, "/key",
 			   "a job with the key \"%.60s\" was submitted before, with another "
@@ -127,6 +143,11 @@ void engine_submit(struct submission *s, bool is_many)
 		return;
 	}
 	if (prepare(s, is_many) < 0) {
+		s->done(s);
+		return;
+	}
+	s->result = quota_reserve(s->uid, use_of(s), &s->err);
+	if (s->result < 0) {
 		s->done(s);
 		return;
 	}

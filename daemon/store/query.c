@@ -355,6 +355,21 @@ int store_each_live(struct store *s, void (*fn)(void *arg, const struct store_li
 	return is_sound && db_exit_status(rc) == EX_IOERR ? -EIO : -EBADMSG;
 }
 
+int store_each_doc_size(struct store *s, void (*fn)(void *arg, int64_t id, size_t n_bytes),
+			void *arg)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_EACH_DOC_SIZE);
+	int rc;
+
+	while (sqlite3_step(stmt) == SQLITE_ROW)
+		fn(arg, sqlite3_column_int64(stmt, 0), (size_t)sqlite3_column_int64(stmt, 1));
+	rc = sql_end(stmt);
+	if (rc == SQLITE_OK)
+		return 0;
+	store_log(s, LOG_ERR, "cannot read the documents of %s: %s", s->path, sqlite3_errstr(rc));
+	return db_exit_status(rc) == EX_IOERR ? -EIO : -EBADMSG;
+}
+
 int store_each_queue(struct store *s,
 		     void (*fn)(void *arg, const char *name, int64_t limit, bool is_paused),
 		     void *arg)

@@ -83,6 +83,8 @@ static const char *const texts[N_SQL] = {
 		       " WHERE job = ?1 AND ended IS NOT NULL ORDER BY attempt DESC",
 	[SQL_EACH_LIVE] = "SELECT " ROWS_LIVE_COLUMNS " FROM job INDEXED BY job_live"
 			  " WHERE outcome IS NULL ORDER BY id",
+	[SQL_EACH_DOC_SIZE] = "SELECT id, length(CAST(spec AS BLOB)) FROM job INDEXED BY job_live"
+			      " JOIN doc ON doc.job = id WHERE outcome IS NULL",
 	[SQL_EACH_QUEUE] = "SELECT name, max, paused FROM queue ORDER BY name",
 };
 

@@ -61,6 +61,7 @@ enum sql_id {
 	SQL_LOAD,
 	SQL_LOSSES,
 	SQL_EACH_LIVE,
+	SQL_EACH_DOC_SIZE,
 	SQL_EACH_QUEUE,
 	N_SQL
 };

@@ -455,6 +455,9 @@ struct store_live {
  */
 int store_each_live(struct store *store, void (*fn)(void *arg, const struct store_live *job),
 		    void *arg);
+/* The size of each live job's document.  Reads all of them. */
+int store_each_doc_size(struct store *store, void (*fn)(void *arg, int64_t id, size_t n_bytes),
+			void *arg);
 int store_each_queue(struct store *store,
 		     void (*fn)(void *arg, const char *name, int64_t limit, bool is_paused),
 		     void *arg);

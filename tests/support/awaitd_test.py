@@ -199,10 +199,11 @@ class Gone(Exception):
 class Client:
     """One connection.  Replies may overtake each other; they are matched by id."""
 
-    def __init__(self, path, timeout=30):
+    def __init__(self, path, timeout=30, sock=None):
         self.timeout = timeout
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self.sock.connect(path)
+        self.sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if not sock:
+            self.sock.connect(path)
         self.pending = bytearray()
         self.replies = {}  # id -> reply that was not asked for yet
         self.notes = []    # notifications, in order
@@ -364,6 +365,31 @@ class Client:
             offset = got["offset"]
 
 
+def socket_as(path, ids, groups=()):
+    """A connection with the credentials of another user; needs root.
+
+    A child takes them on, connects and hands the socket back: they are those of that moment.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os.setgroups(groups)
+            os.setgid(ids[1])
+            os.setuid(ids[0])
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            s.connect(path)
+            socket.send_fds(theirs, [b"x"], [s.fileno()])
+        os._exit(0)
+    with ours:
+        theirs.close()
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+        os.waitpid(pid, 0)
+    if not fds:
+        raise OSError(f"uid {ids[0]} cannot connect to {path}")
+    return socket.socket(fileno=fds[0])
+
+
 # ---- the daemon ------------------------------------------------------------
 
 class Result:
@@ -507,7 +533,10 @@ class Daemon:
             return not any(process_start(pid) == start for pid, start in self.supervisors)
         wait_until(gone, 15, "the supervisor is gone")
 
-    def client(self, **keys):
+    def client(self, ids=None, groups=(), **keys):
+        """A connection; of another user with @ids (uid, gid)."""
+        if ids:
+            keys["sock"] = socket_as(self.socket, ids, groups)
         return Client(self.socket, **keys)
 
     def leftovers(self):

@@ -176,6 +176,9 @@ START_TEST(all_settings)
 			      "[access]\n"
 			      "socket_group = users\n"
 			      "admin_group =\n"
+			      "[quotas]\n"
+			      "unfinished_jobs = 5\n"
+			      "document_bytes = 0\n"
 			      "[connections]\n"
 			      "reserved_for_root = 0\n"
 			      "max_buffers = 1G\n"
@@ -200,6 +203,8 @@ START_TEST(all_settings)
 	ck_assert(c->allow_unsafe_fs);
 	ck_assert_str_eq(c->socket_group, "users");
 	ck_assert_str_eq(c->admin_group, "");
+	ck_assert_int_eq(c->quota_jobs, 5);
+	ck_assert_int_eq(c->quota_bytes, 0);
 	ck_assert_int_eq(c->max_connections, 1000);
 	ck_assert_int_eq(c->reserved_for_root, 0);
 	ck_assert_int_eq(c->max_buffers_bytes, 1 << 30);
@@ -231,6 +236,7 @@ START_TEST(shown_settings)
 		"{\"daemon.log_level\":\"info\",\"daemon.stop_timeout\":20,"
 		"\"daemon.allow_unsafe_fs\":false,"
 		"\"access.socket_group\":\"awaitd\",\"access.admin_group\":\"awaitd-admin\","
+		"\"quotas.unfinished_jobs\":0,\"quotas.document_bytes\":0,"
 		"\"connections.max_connections\":256,\"connections.reserved_for_root\":8,"
 		"\"connections.max_connections_per_user\":64,\"connections.line_timeout\":30,"
 		"\"connections.output_soft\":1048576,\"connections.output_soft_timeout\":10,"
@@ -294,6 +300,8 @@ START_TEST(places_of_the_system)
 	write_bytes("", 0);
 	ck_assert_int_eq(conf_load(&flags, &c, &err), 0);
 	ck_assert(c->is_system);
+	ck_assert_int_eq(c->quota_jobs, 100000);
+	ck_assert_int_eq(c->quota_bytes, 256 << 20);
 	ck_assert_str_eq(c->state_dir, "/var/lib/awaitd");
 	ck_assert_str_eq(c->socket_path, "/run/awaitd/awaitd.sock");
 	ck_assert_str_eq(c->output_roots[0], "/var/lib/awaitd/downloads");

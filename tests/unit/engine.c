@@ -237,6 +237,15 @@ void store_get_fini(struct store_get *g)
 	free(g->jobs);
 }
 
+int store_each_doc_size(struct store *store, void (*fn)(void *arg, int64_t id, size_t n_bytes),
+			void *arg)
+{
+	(void)store;
+	(void)fn;
+	(void)arg;
+	return 0;
+}
+
 int store_each_queue(struct store *store, void (*fn)(void *, const char *, int64_t, bool),
 		     void *arg)
 {

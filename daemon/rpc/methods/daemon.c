@@ -47,6 +47,11 @@ static json_t *add_object(json_t *object, const char *name)
 
 /* ---- info ---- */
 
+static json_t *limit_or_null(int64_t limit)
+{
+	return limit ? json_integer(limit) : json_null();
+}
+
 static void add_limits(json_t *limits)
 {
 	static const struct {
@@ -72,6 +77,8 @@ static void add_limits(json_t *limits)
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		set(limits, all[i].name, json_integer(all[i].value));
+	set(limits, "unfinished_jobs", limit_or_null(conf->quota_jobs));
+	set(limits, "document_bytes", limit_or_null(conf->quota_bytes));
 	set(limits, "duration", duration_to_json(JOB_DURATION_MAX_US));
 	set(limits, "grace", duration_to_json(JOB_GRACE_MAX_US));
 }
