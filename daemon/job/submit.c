@@ -63,6 +63,7 @@ static void fill(struct store_new_job *n, const struct submission *s, const stru
 		.uid = s->uid,
 		.gid = s->gid,
 		.due = due_of(d, s->insert.at),
+		.keep_s = -1,
 	};
 	n->spec = buf_steal(&spec, &n->spec_len);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store/record.h"
 #include "daemon/store/rows.h"
 #include "proto/xalloc.h"
 
@@ -19,6 +20,9 @@ struct before {
 	uid_t uid;
 	bool has_key;
 	int64_t last_seq; /* 0 = it has no event yet */
+	enum job_kind kind;
+	int64_t keep_s; /* -1 = not its own */
+	int flags;	/* enum rows_flag */
 };
 
 void store_change_fini(struct store_change *c)
@@ -37,22 +41,10 @@ static void bind_fence(sqlite3_stmt *stmt, const struct store_change *c)
 
 /* ---- documents ---- */
 
-static int get_doc(struct store *s, int64_t id, char **ret, size_t *ret_len)
-{
-	sqlite3_stmt *stmt = store_sql(s, SQL_DOC_GET);
-	int rc;
-
-	sql_int(stmt, 1, id);
-	if (!sql_row(stmt, &rc))
-		return rc;
-	*ret = sql_col_text(stmt, 0, ret_len);
-	return sql_end(stmt);
-}
-
 /* With the fence's row current: the document and whether it is the one that was submitted. */
 static int load_doc(struct store *s, sqlite3_stmt *fence, struct store_change *c)
 {
-	int rc = get_doc(s, c->id, &c->spec, &c->spec_len);
+	int rc = record_spec(s, c->id, &c->spec, &c->spec_len);
 
 	c->damaged = rows_is_damaged(fence, 0, c->spec, c->spec_len);
 	if (!c->spec)
@@ -80,7 +72,12 @@ static int pass_fence(struct store *s, struct store_change *c, struct before *re
 	ret->uid = (uid_t)sqlite3_column_int64(stmt, 1);
 	ret->has_key = sqlite3_column_int(stmt, 5) != 0;
 	ret->last_seq = sqlite3_column_int64(stmt, 6);
-	if (c->to == JOB_RUNNING)
+	ret->keep_s =
+		sqlite3_column_type(stmt, 7) == SQLITE_NULL ? -1 : sqlite3_column_int64(stmt, 7);
+	ret->flags = sqlite3_column_int(stmt, 8);
+	if (!rows_kind(stmt, 0, &ret->kind))
+		r = SQLITE_CORRUPT;
+	else if (c->to == JOB_RUNNING)
 		r = load_doc(s, stmt, c);
 	rc = sql_end(stmt);
 	return r != SQLITE_OK ? r : rc;
@@ -115,6 +112,7 @@ static int update_job(struct store *s, const struct store_change *c, int64_t seq
 	case JOB_WAITING:
 		sql_instant(stmt, 4, c->due, s->boot_n);
 		sql_int(stmt, 7, seq);
+		sql_int(stmt, 8, c->uses_try);
 		break;
 	case N_JOB_STATES:
 		break;
@@ -180,23 +178,41 @@ static int insert_stop(struct store *s, const struct store_change *c)
 	return sql_run(stmt);
 }
 
-static int delete_stop(struct store *s, const struct store_change *c)
+static int delete_of(struct store *s, const struct store_change *c, enum sql_id what)
 {
-	sqlite3_stmt *stmt = store_sql(s, SQL_STOP_DELETE);
+	sqlite3_stmt *stmt = store_sql(s, what);
 
 	sql_int(stmt, 1, c->id);
 	return sql_run(stmt);
 }
 
+static int64_t text_bytes(const char *text)
+{
+	return text ? (int64_t)strlen(text) : 0;
+}
+
 static int insert_ending(struct store *s, const struct store_change *c)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_INSERT);
+	int64_t kept = c->kept_bytes + text_bytes(c->result_json) + text_bytes(c->error_json);
 
-	if (!c->result_json && !c->error_json)
+	if (kept == 0)
 		return SQLITE_OK;
+	s->tally.kept_bytes += kept;
 	sql_int(stmt, 1, c->id);
 	sql_text(stmt, 2, c->result_json);
 	sql_text(stmt, 3, c->error_json);
+	sql_int(stmt, 4, kept);
+	return sql_run(stmt);
+}
+
+/* A job that says how long it is to be kept. */
+static int set_expiry(struct store *s, const struct store_change *c, int64_t keep_s)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_EXPIRY_SET);
+
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->at.wall.ms + keep_s * 1000);
 	return sql_run(stmt);
 }
 
@@ -204,8 +220,6 @@ static int expire_key(struct store *s, const struct store_change *c, const struc
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_EXPIRE);
 
-	if (!before->has_key)
-		return SQLITE_OK;
 	sql_int(stmt, 1, c->id);
 	sql_int(stmt, 2, c->at.wall.ms + KEY_KEPT_MS);
 	sql_int(stmt, 3, before->uid);
@@ -214,22 +228,34 @@ static int expire_key(struct store *s, const struct store_change *c, const struc
 
 /* ---- changes ---- */
 
-static int leave_state(struct store *s, const struct store_change *c)
+static int leave_state(struct store *s, const struct store_change *c, const struct before *before)
 {
 	int rc = SQLITE_OK;
 
 	s->tally.by_state[c->from]--;
-	if (c->from == JOB_STOPPING)
-		rc = delete_stop(s, c);
+	if (c->from == JOB_STOPPING || (c->to == JOB_DONE && rows_is_group(before->kind)))
+		rc = delete_of(s, c, SQL_STOP_DELETE);
 	if (rc == SQLITE_OK && c->from != JOB_WAITING && c->to != JOB_STOPPING)
 		rc = close_attempt(s, c);
 	return rc;
 }
 
+static int enter_done(struct store *s, const struct store_change *c, const struct before *before)
+{
+	int rc = insert_ending(s, c);
+
+	s->tally.by_outcome[c->outcome]++;
+	if (rc == SQLITE_OK && (before->flags & ROWS_HAS_DEADLINE))
+		rc = delete_of(s, c, SQL_DEADLINE_DELETE);
+	if (rc == SQLITE_OK && before->keep_s >= 0)
+		rc = set_expiry(s, c, before->keep_s);
+	if (rc == SQLITE_OK && before->has_key)
+		rc = expire_key(s, c, before);
+	return rc;
+}
+
 static int enter_state(struct store *s, const struct store_change *c, const struct before *before)
 {
-	int rc = SQLITE_OK;
-
 	s->tally.by_state[c->to]++;
 	switch (c->to) {
 	case JOB_RUNNING:
@@ -237,14 +263,12 @@ static int enter_state(struct store *s, const struct store_change *c, const stru
 	case JOB_STOPPING:
 		return insert_stop(s, c);
 	case JOB_DONE:
-		s->tally.by_outcome[c->outcome]++;
-		rc = insert_ending(s, c);
-		return rc != SQLITE_OK ? rc : expire_key(s, c, before);
+		return enter_done(s, c, before);
 	case JOB_WAITING:
 	case N_JOB_STATES:
 		break;
 	}
-	return rc;
+	return SQLITE_OK;
 }
 
 static bool is_sound(const struct store_change *c)
@@ -274,16 +298,17 @@ int change_run(struct store *s, struct store_change *c)
 	assert(is_sound(c));
 	store_change_fini(c);
 	c->damaged = false;
+	c->seq = 0;
 	c->op.result = 0;
 	rc = pass_fence(s, c, &before);
 	if (rc != SQLITE_OK || c->op.result != 0)
 		return rc;
-	seq = s->tally.next_seq++;
+	c->seq = seq = s->tally.next_seq++;
 	rc = update_job(s, c, seq);
 	if (rc == SQLITE_OK)
 		rc = insert_event(s, c, seq, before.last_seq);
 	if (rc == SQLITE_OK)
-		rc = leave_state(s, c);
+		rc = leave_state(s, c, &before);
 	if (rc == SQLITE_OK)
 		rc = enter_state(s, c, &before);
 	return rc;

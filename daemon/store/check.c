@@ -41,9 +41,10 @@ static const struct {
 	  "SELECT count(*) FROM attempt AS a WHERE ended IS NULL AND NOT EXISTS"
 	  " (SELECT 1 FROM job WHERE id = a.job AND job.attempt = a.attempt"
 	  "  AND state IN ('running', 'stopping'))" },
-	{ "stopping jobs without a reason, or reasons of jobs that are not stopping",
-	  "SELECT count(*) FROM job WHERE (state = 'stopping') <> EXISTS"
-	  " (SELECT 1 FROM stop WHERE stop.job = id)" },
+	{ "stopping jobs without a reason, or reasons of jobs that are not to stop",
+	  "SELECT count(*) FROM job LEFT JOIN stop ON stop.job = id WHERE iif(state = 'waiting',"
+	  " stop.job IS NOT NULL AND kind NOT IN ('gather', 'sequence', 'race'),"
+	  " (state = 'stopping') <> (stop.job IS NOT NULL))" },
 	{ "jobs whose last event does not tell their state",
 	  "SELECT count(*) FROM job LEFT JOIN event ON event.seq = last_seq"
 	  " WHERE last_seq IS NOT NULL AND (event.job, event.state, event.outcome)"
@@ -54,20 +55,50 @@ static const struct {
 	{ "events of jobs that do not exist",
 	  "SELECT count(*) FROM event WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = event.job)" },
 	{ "counts that differ from what is there",
-	  "SELECT count(*) FROM count WHERE value <>"
-	  " (SELECT count(*) FROM job WHERE state = what OR outcome = what)" },
+	  "SELECT count(*) FROM count WHERE value <> iif(what = 'kept_bytes',"
+	  " (SELECT coalesce(sum(kept), 0) FROM ending),"
+	  " (SELECT count(*) FROM job WHERE state = what OR outcome = what))" },
 	{ "ids or numbers that would be dealt again",
 	  "SELECT (SELECT value FROM meta WHERE key = 'next_id') <="
 	  "  (SELECT coalesce(max(id), 0) FROM job)"
 	  " OR (SELECT value FROM meta WHERE key = 'next_seq') <="
 	  "  (SELECT max(coalesce((SELECT max(seq) FROM event), 0),"
-	  "   coalesce((SELECT max(submit_seq) FROM job), 0)))" },
+	  "   coalesce((SELECT max(submit_seq) FROM job), 0),"
+	  "   (SELECT value FROM meta WHERE key = 'pruned_seq'),"
+	  "   (SELECT value FROM meta WHERE key = 'history_seq')))"
+	  " OR (SELECT value FROM meta WHERE key = 'next_id') <="
+	  "  (SELECT coalesce(max(job), 0) FROM gone)" },
 	{ "submission keys that never expire",
 	  "SELECT count(*) FROM submit_key WHERE expires IS NULL AND NOT EXISTS"
 	  " (SELECT 1 FROM job WHERE id = submit_key.job AND outcome IS NULL)" },
 	{ "instants of an unknown boot",
 	  "SELECT (SELECT count(*) FROM job WHERE boot NOT IN (SELECT n FROM boot))"
-	  " + (SELECT count(*) FROM attempt WHERE boot NOT IN (SELECT n FROM boot))" },
+	  " + (SELECT count(*) FROM attempt WHERE boot NOT IN (SELECT n FROM boot))"
+	  " + (SELECT count(*) FROM deadline WHERE boot NOT IN (SELECT n FROM boot))" },
+	{ "parts without their composition",
+	  "SELECT count(*) FROM job WHERE parent IS NOT NULL AND (part IS NULL OR run_of IS NULL"
+	  " OR NOT EXISTS (SELECT 1 FROM job AS p WHERE p.id = job.parent"
+	  "  AND p.kind IN ('gather', 'sequence', 'race')))" },
+	{ "parts that are there twice",
+	  "SELECT count(*) FROM (SELECT 1 FROM job WHERE parent IS NOT NULL"
+	  " GROUP BY parent, run_of, part HAVING count(*) > 1)" },
+	{ "compositions that ended before their parts",
+	  "SELECT count(*) FROM job JOIN job AS p ON p.id = job.parent"
+	  " WHERE job.outcome IS NULL AND p.outcome IS NOT NULL" },
+	{ "needs of unfinished jobs whose job is not there",
+	  "SELECT count(*) FROM need JOIN job ON job.id = need.job WHERE outcome IS NULL"
+	  " AND NOT EXISTS (SELECT 1 FROM job AS o WHERE o.id = on_job)" },
+	{ "jobs that do not know whether they need something",
+	  "SELECT count(*) FROM job WHERE (coalesce(flags, 0) & 4 <> 0) <>"
+	  " EXISTS (SELECT 1 FROM need WHERE need.job = job.id)" },
+	{ "deadlines of jobs that are done",
+	  "SELECT count(*) FROM deadline JOIN job ON id = deadline.job"
+	  " WHERE outcome IS NOT NULL" },
+	{ "jobs that are to be kept for a time and have no end of it, or an end too early",
+	  "SELECT count(*) FROM job LEFT JOIN expiry ON expiry.job = id WHERE iif(outcome IS NULL,"
+	  " expiry.job IS NOT NULL, keep IS NOT NULL AND expiry.job IS NULL)" },
+	{ "removed jobs that are there",
+	  "SELECT count(*) FROM gone WHERE EXISTS (SELECT 1 FROM job WHERE id = gone.job)" },
 };
 
 static void found(struct check *c, const char *line)

@@ -3,6 +3,7 @@
 
 #include "daemon/store/store_int.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,30 +92,103 @@ static int check_key(struct store *s, struct store_insert *in, struct plan *plan
 	return rc;
 }
 
-/* All keys before the first row, so that a conflict leaves nothing behind. */
-static int check_keys(struct store *s, struct store_insert *in, struct plan *plan)
+/* ---- needs ---- */
+
+static bool is_there(struct store *s, int64_t id, int *ret_rc)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_EXISTS);
+
+	sql_int(stmt, 1, id);
+	if (!sql_row(stmt, ret_rc))
+		return false;
+	*ret_rc = sql_end(stmt);
+	return *ret_rc == SQLITE_OK;
+}
+
+static int check_needs(struct store *s, struct store_insert *in, size_t i)
+{
+	const struct store_new_job *job = &in->jobs[i];
+	int rc = SQLITE_OK;
+
+	for (size_t k = 0; k < job->n_needs && rc == SQLITE_OK && in->op.result == 0; k++) {
+		if (job->needs[k].place != STORE_NO_PLACE) {
+			assert(job->needs[k].place < i);
+		} else if (!is_there(s, job->needs[k].job, &rc) && rc == SQLITE_OK) {
+			in->op.result = -ENOENT;
+			in->conflict = i;
+		}
+	}
+	return rc;
+}
+
+/* ---- checks ---- */
+
+/* The job of the request that it is a part of, NULL = of none. */
+static const struct store_new_job *parent_of(const struct store_insert *in, size_t i)
+{
+	size_t place = in->jobs[i].parent_place_plus_1;
+
+	assert(place <= i);
+	return place > 0 ? &in->jobs[place - 1] : NULL;
+}
+
+static int check_one(struct store *s, struct store_insert *in, struct plan *plan, size_t i,
+		     struct key_set *seen)
+{
+	struct store_new_job *job = &in->jobs[i];
+	const struct store_new_job *parent = parent_of(in, i);
+	int rc = SQLITE_OK;
+
+	job->id = 0;
+	job->existing = parent && parent->existing;
+	plan[i].spec_hash = rows_spec_hash(job->spec, job->spec_len);
+	plan[i].first = i;
+	if (job->key && !job->existing) {
+		if (!seen->slots)
+			key_set_init(seen, in->n);
+		rc = check_key(s, in, plan, i, seen);
+	}
+	return rc == SQLITE_OK && !job->existing ? check_needs(s, in, i) : rc;
+}
+
+/* All of it before the first row, so that a refusal leaves nothing behind. */
+static int check_all(struct store *s, struct store_insert *in, struct plan *plan)
 {
 	struct key_set seen = { 0 };
 	int rc = SQLITE_OK;
 
-	for (size_t i = 0; i < in->n && rc == SQLITE_OK && in->op.result == 0; i++) {
-		struct store_new_job *job = &in->jobs[i];
-
-		job->id = 0;
-		job->existing = false;
-		plan[i].spec_hash = rows_spec_hash(job->spec, job->spec_len);
-		plan[i].first = i;
-		if (!job->key)
-			continue;
-		if (!seen.slots)
-			key_set_init(&seen, in->n);
-		rc = check_key(s, in, plan, i, &seen);
-	}
+	for (size_t i = 0; i < in->n && rc == SQLITE_OK && in->op.result == 0; i++)
+		rc = check_one(s, in, plan, i, &seen);
 	free(seen.slots);
 	return rc;
 }
 
 /* ---- rows ---- */
+
+static int flags_of(const struct store_new_job *job)
+{
+	return (job->has_refs ? ROWS_HAS_REFS : 0) | (job->n_needs > 0 ? ROWS_HAS_NEEDS : 0) |
+	       (job->deadline.wall.ms != 0 ? ROWS_HAS_DEADLINE : 0);
+}
+
+/* NULL stands for what was not asked for: a byte in the row. */
+static void bind_rare(sqlite3_stmt *stmt, const struct store_new_job *job)
+{
+	sql_int_or_null(stmt, 16, job->parent);
+	if (job->parent != 0) {
+		sql_int(stmt, 17, job->part);
+		sql_int(stmt, 18, job->run_of);
+	} else {
+		sqlite3_bind_null(stmt, 17);
+		sqlite3_bind_null(stmt, 18);
+	}
+	sql_int_or_null(stmt, 19, job->retry_of);
+	sql_int_or_null(stmt, 20, flags_of(job));
+	if (job->keep_s >= 0)
+		sql_int(stmt, 21, job->keep_s);
+	else
+		sqlite3_bind_null(stmt, 21);
+}
 
 static int insert_job(struct store *s, const struct store_new_job *job, struct wall submitted,
 		      uint64_t spec_hash)
@@ -141,6 +215,7 @@ static int insert_job(struct store *s, const struct store_new_job *job, struct w
 	sql_instant(stmt, 11, job->due, s->boot_n);
 	sql_int(stmt, 14, job->key != NULL);
 	sql_int(stmt, 15, rows_hash(&immutable));
+	bind_rare(stmt, job);
 	return sql_run(stmt);
 }
 
@@ -165,9 +240,53 @@ static int insert_key(struct store *s, const struct store_new_job *job, uint64_t
 	return sql_run(stmt);
 }
 
+static int insert_needs(struct store *s, const struct store_insert *in, struct store_new_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_NEED_INSERT);
+	int rc = SQLITE_OK;
+
+	for (size_t k = 0; k < job->n_needs && rc == SQLITE_OK; k++) {
+		struct store_need *need = &job->needs[k];
+
+		if (need->place != STORE_NO_PLACE)
+			need->job = in->jobs[need->place].id;
+		sql_int(stmt, 1, job->id);
+		sql_int(stmt, 2, (int64_t)k);
+		sql_int(stmt, 3, need->job);
+		sql_text(stmt, 4, need_on_name(need->on));
+		rc = sql_run(stmt);
+	}
+	return rc;
+}
+
+static int insert_deadline(struct store *s, const struct store_new_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_DEADLINE_INSERT);
+
+	sql_int(stmt, 1, job->id);
+	sql_instant(stmt, 2, job->deadline, s->boot_n);
+	return sql_run(stmt);
+}
+
+/* What few jobs have. */
+static int insert_rare(struct store *s, const struct store_insert *in, struct store_new_job *job,
+		       uint64_t spec_hash)
+{
+	int rc = SQLITE_OK;
+
+	if (job->key)
+		rc = insert_key(s, job, spec_hash);
+	if (rc == SQLITE_OK && job->n_needs > 0)
+		rc = insert_needs(s, in, job);
+	if (rc == SQLITE_OK && job->deadline.wall.ms != 0)
+		rc = insert_deadline(s, job);
+	return rc;
+}
+
 static int insert_one(struct store *s, struct store_insert *in, const struct plan *plan, size_t i)
 {
 	struct store_new_job *job = &in->jobs[i];
+	const struct store_new_job *parent = parent_of(in, i);
 	int rc;
 
 	if (job->existing) {
@@ -176,13 +295,14 @@ static int insert_one(struct store *s, struct store_insert *in, const struct pla
 		return SQLITE_OK;
 	}
 	job->id = s->tally.next_id++;
+	if (parent)
+		job->parent = parent->id;
+	in->last_seq = s->tally.next_seq;
 	s->tally.by_state[JOB_WAITING]++;
 	rc = insert_job(s, job, in->at.wall, plan[i].spec_hash);
 	if (rc == SQLITE_OK)
 		rc = insert_doc(s, job);
-	if (rc == SQLITE_OK && job->key)
-		rc = insert_key(s, job, plan[i].spec_hash);
-	return rc;
+	return rc == SQLITE_OK ? insert_rare(s, in, job, plan[i].spec_hash) : rc;
 }
 
 int insert_run(struct store *s, struct store_insert *in)
@@ -191,7 +311,8 @@ int insert_run(struct store *s, struct store_insert *in)
 	int rc;
 
 	in->op.result = 0;
-	rc = check_keys(s, in, plan);
+	in->last_seq = 0;
+	rc = check_all(s, in, plan);
 	for (size_t i = 0; i < in->n && rc == SQLITE_OK && in->op.result == 0; i++)
 		rc = insert_one(s, in, plan, i);
 	if (plan != &one)

@@ -105,6 +105,16 @@ bool rows_outcome(sqlite3_stmt *stmt, int col, enum job_outcome *ret)
 	return true;
 }
 
+bool rows_need_on(sqlite3_stmt *stmt, int col, enum need_on *ret)
+{
+	int on = need_on_parse(sql_col_word(stmt, col));
+
+	if (on < 0)
+		return false;
+	*ret = (enum need_on)on;
+	return true;
+}
+
 /* ---- records ---- */
 
 bool rows_job(sqlite3_stmt *stmt, struct store_job *ret)
@@ -122,6 +132,12 @@ bool rows_job(sqlite3_stmt *stmt, struct store_job *ret)
 	ret->due.ms = sqlite3_column_int64(stmt, ROWS_DUE);
 	ret->started.ms = sqlite3_column_int64(stmt, ROWS_STARTED);
 	ret->ended.ms = sqlite3_column_int64(stmt, ROWS_ENDED);
+	ret->parent = sqlite3_column_int64(stmt, ROWS_PARENT);
+	ret->part = (unsigned)sqlite3_column_int64(stmt, ROWS_PART);
+	ret->retry_of = sqlite3_column_int64(stmt, ROWS_RETRY_OF);
+	ret->tries = (uint32_t)sqlite3_column_int64(stmt, ROWS_TRIES);
+	ret->is_held = sqlite3_column_int(stmt, ROWS_FLAGS) & ROWS_HELD;
+	ret->has_refs = sqlite3_column_int(stmt, ROWS_FLAGS) & ROWS_HAS_REFS;
 	return rows_kind(stmt, ROWS_KIND, &ret->kind) &&
 	       rows_state(stmt, ROWS_STATE, &ret->state) &&
 	       rows_outcome(stmt, ROWS_OUTCOME, &ret->outcome);
@@ -135,6 +151,11 @@ void rows_job_fini(struct store_job *job)
 	free(job->result_json);
 	free(job->error_json);
 	free(job->spec);
+	free(job->children);
+	free(job->needs);
+	for (size_t i = 0; i < job->n_attempts; i++)
+		free(job->attempts[i].error_json);
+	free(job->attempts);
 	memset(job, 0, sizeof(*job));
 }
 
@@ -146,5 +167,10 @@ bool rows_live(sqlite3_stmt *stmt, int64_t boot_n, struct store_live *ret)
 	ret->uid = (uid_t)sqlite3_column_int64(stmt, 5);
 	ret->attempt = (uint32_t)sqlite3_column_int64(stmt, 6);
 	ret->due = sql_col_instant(stmt, 7, boot_n);
+	ret->parent = sqlite3_column_int64(stmt, 10);
+	ret->part = (unsigned)sqlite3_column_int64(stmt, 11);
+	ret->is_held = sqlite3_column_int(stmt, 12) & ROWS_HELD;
+	ret->has_refs = sqlite3_column_int(stmt, 12) & ROWS_HAS_REFS;
+	ret->tries = (uint32_t)sqlite3_column_int64(stmt, 13);
 	return rows_kind(stmt, 1, &ret->kind) && rows_state(stmt, 2, &ret->state);
 }

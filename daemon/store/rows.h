@@ -38,13 +38,26 @@ bool rows_is_damaged(sqlite3_stmt *stmt, int col, const char *spec, size_t len);
 bool rows_kind(sqlite3_stmt *stmt, int col, enum job_kind *ret);
 bool rows_state(sqlite3_stmt *stmt, int col, enum job_state *ret);
 bool rows_outcome(sqlite3_stmt *stmt, int col, enum job_outcome *ret); /* NULL = JOB_UNENDED */
+bool rows_need_on(sqlite3_stmt *stmt, int col, enum need_on *ret);
+static inline bool rows_is_group(enum job_kind kind) /* a composition */
+{
+	return kind == JOB_GATHER || kind == JOB_SEQUENCE || kind == JOB_RACE;
+}
 const char *rows_stop_word(enum stop_why why);
 enum stop_why rows_stop_parse(const char *word); /* STOP_NONE for NULL and unknown words */
+
+/* Bits of job.flags; the column is NULL for none. */
+enum rows_flag {
+	ROWS_HELD = 1 << 0,
+	ROWS_HAS_REFS = 1 << 1,
+	ROWS_HAS_NEEDS = 1 << 2,
+	ROWS_HAS_DEADLINE = 1 << 3, /* was submitted with one */
+};
 
 /* A job's own row.  The order of the columns is known to rows.c and, for filters, by the enum. */
 #define ROWS_JOB_COLUMNS                                                                       \
 	"id, kind, state, outcome, uid, queue, name, tags, gid, priority, attempt, submitted," \
-	" due, started, ended"
+	" due, started, ended, parent, part, retry_of, flags, tries"
 enum rows_job_column {
 	ROWS_ID,
 	ROWS_KIND,
@@ -61,12 +74,19 @@ enum rows_job_column {
 	ROWS_DUE,
 	ROWS_STARTED,
 	ROWS_ENDED,
+	ROWS_PARENT,
+	ROWS_PART,
+	ROWS_RETRY_OF,
+	ROWS_FLAGS,
+	ROWS_TRIES,
 };
-/* Fills all but result, error and spec.  false: damaged; rows_job_fini() is due all the same. */
+/* Fills what the row itself has.  false: damaged; rows_job_fini() is due all the same. */
 bool rows_job(sqlite3_stmt *stmt, struct store_job *ret);
 void rows_job_fini(struct store_job *job);
 
-#define ROWS_LIVE_COLUMNS "id, kind, state, queue, priority, uid, attempt, due, due_boot, boot"
+#define ROWS_LIVE_COLUMNS                                                              \
+	"id, kind, state, queue, priority, uid, attempt, due, due_boot, boot, parent," \
+	" part, flags, tries"
 /* Borrows the queue's name until the next step.  false: damaged. */
 bool rows_live(sqlite3_stmt *stmt, int64_t boot_n, struct store_live *ret);
 

@@ -140,7 +140,78 @@ static const char version_1[] =
 	"  PRIMARY KEY (uid, key)"
 	") STRICT, WITHOUT ROWID;";
 
-static const char *const steps[] = { version_1 };
+/*
+ * Version 2: compositions, needs, retries, deadlines, history.
+ *
+ * - job.parent and .part: of which composition it is the part, and which one
+ *   (counted from 0); .run_of: of which attempt of it, since a retry of a
+ *   composition makes its parts anew.
+ * - job.flags: bits of enum rows_flag.  job.tries: attempts that a retry has
+ *   used up.  job.keep: seconds that the document asks for.  Each of the new
+ *   columns is NULL where nothing was asked for, which costs a byte.
+ * - need: what a job waits for, in the document's order.  Rows stay as long as
+ *   their job.
+ * - deadline: of unfinished jobs only, as is stop, which may belong to a
+ *   waiting composition now.
+ * - expiry: when an ended job is to be looked at again.  Those that have no
+ *   "keep" of their own go by the order of their ends and have no row here,
+ *   unless they could not go when their turn came.
+ * - ending.kept: what goes with the record besides its rows: bytes in the job's
+ *   directory, of its result and error.  Count 'kept_bytes' is their sum.
+ * - gone: jobs whose record was removed and whose directory was not yet.
+ * - meta 'pruned_seq': of the events up to here some were removed with their
+ *   jobs.  'history_seq': all ends up to here had their turn to be removed.
+ */
+static const char version_2[] =
+	"ALTER TABLE job ADD COLUMN parent INTEGER;"
+	"ALTER TABLE job ADD COLUMN part INTEGER;"
+	"ALTER TABLE job ADD COLUMN run_of INTEGER;"
+	"ALTER TABLE job ADD COLUMN retry_of INTEGER;"
+	"ALTER TABLE job ADD COLUMN flags INTEGER;"
+	"ALTER TABLE job ADD COLUMN tries INTEGER;"
+	"ALTER TABLE job ADD COLUMN keep INTEGER;"
+	"CREATE INDEX job_part ON job(parent, run_of, part) WHERE parent IS NOT NULL;"
+
+	"CREATE TABLE need ("
+	"  job INTEGER NOT NULL REFERENCES job(id),"
+	"  n INTEGER NOT NULL,"
+	"  on_job INTEGER NOT NULL,"
+	"  cond TEXT NOT NULL CHECK (cond = 'success' OR cond = 'failure' OR cond = 'done'),"
+	"  PRIMARY KEY (job, n)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE INDEX need_on ON need(on_job);"
+
+	"CREATE TABLE deadline ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  due INTEGER NOT NULL,"
+	"  due_boot INTEGER,"
+	"  boot INTEGER"
+	") STRICT;"
+
+	"CREATE TABLE stop_2 ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  why TEXT NOT NULL CHECK ("
+	"    why = 'cancel' OR why = 'timeout' OR why = 'deadline' OR why = 'parent'),"
+	"  by_uid INTEGER NOT NULL,"
+	"  message TEXT"
+	") STRICT;"
+	"INSERT INTO stop_2 SELECT job, why, by_uid, message FROM stop;"
+	"DROP TABLE stop;"
+	"ALTER TABLE stop_2 RENAME TO stop;"
+
+	"CREATE TABLE expiry ("
+	"  job INTEGER PRIMARY KEY REFERENCES job(id),"
+	"  due INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE INDEX expiry_due ON expiry(due);"
+
+	"CREATE TABLE gone (job INTEGER PRIMARY KEY) STRICT;"
+
+	"ALTER TABLE ending ADD COLUMN kept INTEGER;"
+	"INSERT INTO count VALUES ('kept_bytes', 0);"
+	"INSERT INTO meta VALUES ('pruned_seq', 0), ('history_seq', 0);";
+
+static const char *const steps[] = { version_1, version_2 };
 
 const struct schema schema_current = {
 	.version = sizeof(steps) / sizeof(steps[0]),

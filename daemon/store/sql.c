@@ -18,17 +18,22 @@ static const char *const texts[N_SQL] = {
 
 	[SQL_JOB_INSERT] =
 		"INSERT INTO job (id, kind, state, queue, name, tags, priority, uid, gid,"
-		" submitted, submit_seq, due, due_boot, boot, attempt, has_key, hash)"
+		" submitted, submit_seq, due, due_boot, boot, attempt, has_key, hash,"
+		" parent, part, run_of, retry_of, flags, keep)"
 		" VALUES (?1, ?2, 'waiting', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0,"
-		" ?14, ?15)",
+		" ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
 	[SQL_DOC_INSERT] = "INSERT INTO doc (job, spec, key) VALUES (?1, ?2, ?3)",
 	[SQL_KEY_FIND] = "SELECT job, hash FROM submit_key"
 			 " WHERE uid = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)",
 	[SQL_KEY_INSERT] = "INSERT OR REPLACE INTO submit_key (uid, key, job, hash)"
 			   " VALUES (?1, ?2, ?3, ?4)",
+	[SQL_JOB_EXISTS] = "SELECT 1 FROM job WHERE id = ?1",
+	[SQL_NEED_INSERT] = "INSERT INTO need (job, n, on_job, cond) VALUES (?1, ?2, ?3, ?4)",
+	[SQL_DEADLINE_INSERT] = "INSERT INTO deadline (job, due, due_boot, boot)"
+				" VALUES (?1, ?2, ?3, ?4)",
 
-	[SQL_JOB_FENCE] = "SELECT kind, uid, gid, submitted, hash, has_key, last_seq FROM job"
-			  " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_JOB_FENCE] = "SELECT kind, uid, gid, submitted, hash, has_key, last_seq, keep, flags"
+			  " FROM job WHERE id = ?1 AND attempt = ?2 AND state = ?3",
 	[SQL_JOB_START] = "UPDATE job SET state = 'running', attempt = attempt + 1, started = ?4,"
 			  " last_seq = ?5 WHERE id = ?1 AND attempt = ?2 AND state = ?3",
 	[SQL_JOB_STOP] = "UPDATE job SET state = 'stopping', last_seq = ?4"
@@ -36,7 +41,8 @@ static const char *const texts[N_SQL] = {
 	[SQL_JOB_END] = "UPDATE job SET state = 'done', outcome = ?4, ended = ?5, last_seq = ?6"
 			" WHERE id = ?1 AND attempt = ?2 AND state = ?3",
 	[SQL_JOB_AGAIN] = "UPDATE job SET state = 'waiting', due = ?4, due_boot = ?5, boot = ?6,"
-			  " last_seq = ?7 WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+			  " last_seq = ?7, tries = nullif(coalesce(tries, 0) + ?8, 0)"
+			  " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
 	[SQL_EVENT_INSERT] = "INSERT INTO event (seq, time, job, attempt, state, outcome, prev)"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, attempt, started, started_boot, boot)"
@@ -51,7 +57,10 @@ static const char *const texts[N_SQL] = {
 	[SQL_STOP_INSERT] = "INSERT OR REPLACE INTO stop (job, why, by_uid, message)"
 			    " VALUES (?1, ?2, ?3, ?4)",
 	[SQL_STOP_DELETE] = "DELETE FROM stop WHERE job = ?1",
-	[SQL_ENDING_INSERT] = "INSERT INTO ending (job, result, error) VALUES (?1, ?2, ?3)",
+	[SQL_DEADLINE_DELETE] = "DELETE FROM deadline WHERE job = ?1",
+	[SQL_EXPIRY_SET] = "INSERT OR REPLACE INTO expiry (job, due) VALUES (?1, ?2)",
+	[SQL_ENDING_INSERT] = "INSERT INTO ending (job, result, error, kept)"
+			      " VALUES (?1, ?2, ?3, ?4)",
 	[SQL_KEY_EXPIRE] = "UPDATE submit_key SET expires = ?2 WHERE job = ?1 AND uid = ?3"
 			   " AND key = (SELECT key FROM doc WHERE job = ?1)",
 	[SQL_QUEUE_SET] = "INSERT INTO queue (name, max, paused) VALUES (?1, ?2, ?3)"
@@ -66,6 +75,13 @@ static const char *const texts[N_SQL] = {
 	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
 
 	[SQL_JOB_GET] = "SELECT " ROWS_JOB_COLUMNS " FROM job WHERE id = ?1",
+	/* The parts that a composition has now: those of its latest attempt that made some. */
+	[SQL_LAST_RUN] = "SELECT max(run_of) FROM job INDEXED BY job_part WHERE parent = ?1",
+	[SQL_CHILDREN] = "SELECT id FROM job INDEXED BY job_part"
+			 " WHERE parent = ?1 AND run_of = ?2 ORDER BY part",
+	[SQL_NEEDS] = "SELECT on_job, cond FROM need WHERE job = ?1 ORDER BY n",
+	[SQL_ATTEMPTS] = "SELECT attempt, started, ended, outcome, error FROM attempt"
+			 " WHERE job = ?1 ORDER BY attempt",
 	[SQL_DOC_GET] = "SELECT spec FROM doc WHERE job = ?1",
 	[SQL_ENDING_GET] = "SELECT result, error FROM ending WHERE job = ?1",
 	[SQL_SCAN] = "SELECT " ROWS_JOB_COLUMNS " FROM job WHERE id > ?1 ORDER BY id",
@@ -74,6 +90,12 @@ static const char *const texts[N_SQL] = {
 			  " WHERE outcome IS NULL AND id > ?1 ORDER BY id",
 	[SQL_SCAN_LIVE_DESC] = "SELECT " ROWS_JOB_COLUMNS " FROM job INDEXED BY job_live"
 			       " WHERE outcome IS NULL AND id < ?1 ORDER BY id DESC",
+	[SQL_SCAN_PARTS] = "SELECT " ROWS_JOB_COLUMNS " FROM job INDEXED BY job_part"
+			   " WHERE parent = ?1 AND (run_of, part) > (?2, ?3) ORDER BY run_of, part",
+	[SQL_SCAN_PARTS_DESC] = "SELECT " ROWS_JOB_COLUMNS " FROM job INDEXED BY job_part"
+				" WHERE parent = ?1 AND (run_of, part) < (?2, ?3)"
+				" ORDER BY run_of DESC, part DESC",
+	[SQL_PART_PLACE] = "SELECT run_of, part FROM job WHERE id = ?1 AND parent = ?2",
 	[SQL_LOAD] = "SELECT kind, uid, gid, submitted, hash, a.started, a.started_boot, a.boot,"
 		     " executor, handle, saved, why, by_uid, message"
 		     " FROM job LEFT JOIN attempt AS a ON a.job = id AND a.attempt = job.attempt"
@@ -86,6 +108,15 @@ static const char *const texts[N_SQL] = {
 	[SQL_EACH_DOC_SIZE] = "SELECT id, length(CAST(spec AS BLOB)) FROM job INDEXED BY job_live"
 			      " JOIN doc ON doc.job = id WHERE outcome IS NULL",
 	[SQL_EACH_QUEUE] = "SELECT name, max, paused FROM queue ORDER BY name",
+	[SQL_EACH_NEED] = "SELECT need.job, on_job, cond, o.outcome, o.id FROM need"
+			  " CROSS JOIN job ON job.id = need.job LEFT JOIN job AS o ON o.id = on_job"
+			  " WHERE job.outcome IS NULL ORDER BY need.job, n",
+	[SQL_EACH_ENDED_PART] = "SELECT part, id, outcome FROM job INDEXED BY job_part"
+				" WHERE parent = ?1 AND run_of = ?2 AND outcome IS NOT NULL"
+				" ORDER BY part",
+	[SQL_EACH_DEADLINE] = "SELECT job, due, due_boot, boot FROM deadline ORDER BY job",
+	[SQL_EACH_ASKED] = "SELECT job, why, by_uid, message FROM stop"
+			   " CROSS JOIN job ON id = job WHERE state = 'waiting' ORDER BY job",
 };
 
 int sql_prepare_all(sqlite3 *db, sqlite3_stmt *stmts[N_SQL])

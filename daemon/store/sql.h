@@ -27,6 +27,9 @@ enum sql_id {
 	SQL_DOC_INSERT,
 	SQL_KEY_FIND,
 	SQL_KEY_INSERT,
+	SQL_JOB_EXISTS,
+	SQL_NEED_INSERT,
+	SQL_DEADLINE_INSERT,
 
 	SQL_JOB_FENCE,
 	SQL_JOB_START,
@@ -39,6 +42,8 @@ enum sql_id {
 	SQL_ATTEMPT_NOTE,
 	SQL_STOP_INSERT,
 	SQL_STOP_DELETE,
+	SQL_DEADLINE_DELETE,
+	SQL_EXPIRY_SET,
 	SQL_ENDING_INSERT,
 	SQL_KEY_EXPIRE,
 	SQL_QUEUE_SET,
@@ -52,17 +57,28 @@ enum sql_id {
 	SQL_JOB_DELETE,
 
 	SQL_JOB_GET,
+	SQL_LAST_RUN,
+	SQL_CHILDREN,
+	SQL_NEEDS,
+	SQL_ATTEMPTS,
 	SQL_DOC_GET,
 	SQL_ENDING_GET,
 	SQL_SCAN,
 	SQL_SCAN_DESC,
 	SQL_SCAN_LIVE,
 	SQL_SCAN_LIVE_DESC,
+	SQL_SCAN_PARTS,
+	SQL_SCAN_PARTS_DESC,
+	SQL_PART_PLACE,
 	SQL_LOAD,
 	SQL_LOSSES,
 	SQL_EACH_LIVE,
 	SQL_EACH_DOC_SIZE,
 	SQL_EACH_QUEUE,
+	SQL_EACH_NEED,
+	SQL_EACH_ENDED_PART,
+	SQL_EACH_DEADLINE,
+	SQL_EACH_ASKED,
 	N_SQL
 };
 
@@ -100,6 +116,14 @@ static inline void sql_text(sqlite3_stmt *stmt, int at, const char *text)
 static inline void sql_int(sqlite3_stmt *stmt, int at, int64_t value)
 {
 	sqlite3_bind_int64(stmt, at, value);
+}
+/* 0 binds NULL. */
+static inline void sql_int_or_null(sqlite3_stmt *stmt, int at, int64_t value)
+{
+	if (value != 0)
+		sqlite3_bind_int64(stmt, at, value);
+	else
+		sqlite3_bind_null(stmt, at);
 }
 /* Three columns: wall, boot, number of the boot; all NULL for no instant. */
 void sql_instant(sqlite3_stmt *stmt, int at, struct instant t, int64_t boot_n);

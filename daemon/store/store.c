@@ -107,6 +107,9 @@ static void on_flush(struct loop_task *task)
 	struct store *s = container_of(task, struct store, flush_task);
 
 	s->is_started = true;
+	free(s->groups);
+	s->groups = NULL;
+	s->n_groups = s->size_groups = 0;
 	hand_over(s);
 }
 
@@ -204,8 +207,28 @@ static int load_counts(struct store *s)
 			s->tally.by_state[state] = value;
 		else if (outcome >= 0)
 			s->tally.by_outcome[outcome] = value;
+		else if (what && strcmp(what, "kept_bytes") == 0)
+			s->tally.kept_bytes = value;
 	}
 	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+static int load_numbers(struct store *s)
+{
+	const struct {
+		const char *sql;
+		int64_t *value;
+	} numbers[] = {
+		{ "SELECT value FROM meta WHERE key = 'next_id'", &s->tally.next_id },
+		{ "SELECT value FROM meta WHERE key = 'next_seq'", &s->tally.next_seq },
+		{ "SELECT value FROM meta WHERE key = 'pruned_seq'", &s->tally.pruned_seq },
+		{ "SELECT value FROM meta WHERE key = 'history_seq'", &s->tally.history_seq },
+	};
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == SQLITE_OK; i++)
+		rc = db_int(s->db, numbers[i].sql, numbers[i].value);
+	return rc;
 }
 
 /* Numbers are never dealt twice; a counter behind the rows is damage. */
@@ -213,10 +236,8 @@ static int load_tally(struct store *s)
 {
 	struct tally *t = &s->tally;
 	int64_t max_id = 0, max_seq = 0, max_submit_seq = 0;
-	int rc = db_int(s->db, "SELECT value FROM meta WHERE key = 'next_id'", &t->next_id);
+	int rc = load_numbers(s);
 
-	if (rc == SQLITE_OK)
-		rc = db_int(s->db, "SELECT value FROM meta WHERE key = 'next_seq'", &t->next_seq);
 	if (rc == SQLITE_OK)
 		rc = db_int(s->db, "SELECT coalesce(max(id), 0) FROM job", &max_id);
 	if (rc == SQLITE_OK)
@@ -289,6 +310,7 @@ static void store_free(struct store *s)
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	pthread_mutex_destroy(&s->lock);
+	free(s->groups);
 	free(s->dir);
 	free(s->path);
 	free(s);

@@ -467,7 +467,10 @@ int store_each_need(struct store *store,
 		    void (*fn)(void *arg, int64_t job, int64_t on_job, enum need_on on,
 			       enum job_outcome outcome),
 		    void *arg);
-/* The ended parts of the current attempts of unfinished compositions. */
+/*
+ * The ended parts of the current attempts of the unfinished compositions that
+ * store_each_live() has told.
+ */
 int store_each_ended_part(struct store *store,
 			  void (*fn)(void *arg, int64_t parent, unsigned part, int64_t id,
 				     enum job_outcome outcome),

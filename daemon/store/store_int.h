@@ -27,6 +27,7 @@ struct tally {
 	int64_t next_id, next_seq;
 	int64_t by_state[N_JOB_STATES];
 	int64_t by_outcome[N_JOB_OUTCOMES];
+	int64_t kept_bytes, pruned_seq, history_seq;
 };
 
 struct store {
@@ -43,6 +44,8 @@ struct store {
 	 */
 	bool is_started;
 	struct loop_task flush_task;
+	int64_t *groups; /* unfinished compositions at the start */
+	size_t n_groups, size_groups;
 	size_t n_unanswered;
 	struct loop_task fatal_task;
 	bool is_fatal_told;
@@ -109,6 +112,7 @@ int change_queue(struct store *s, struct store_queue *q);
 int remove_run(struct store *s, struct store_remove *rm);
 /* @budget: rows that may be looked at; less what was used. */
 int query_run(struct store *s, struct store_op *op, int *budget);
+int list_run(struct store *s, struct store_list *l, int *budget);
 bool query_is(enum store_op_type type);
 
 #endif

@@ -125,6 +125,14 @@ static int write_tally(struct store *s)
 
 	if (rc == SQLITE_OK)
 		rc = set_if_changed(s, SQL_META_SET, "next_seq", was->next_seq, is->next_seq);
+	if (rc == SQLITE_OK)
+		rc = set_if_changed(s, SQL_META_SET, "pruned_seq", was->pruned_seq, is->pruned_seq);
+	if (rc == SQLITE_OK)
+		rc = set_if_changed(s, SQL_META_SET, "history_seq", was->history_seq,
+				    is->history_seq);
+	if (rc == SQLITE_OK)
+		rc = set_if_changed(s, SQL_COUNT_SET, "kept_bytes", was->kept_bytes,
+				    is->kept_bytes);
 	for (int i = 0; i < N_JOB_STATES && rc == SQLITE_OK; i++)
 		rc = set_if_changed(s, SQL_COUNT_SET, job_state_name((enum job_state)i),
 				    was->by_state[i], is->by_state[i]);

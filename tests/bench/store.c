@@ -113,6 +113,7 @@ static void fill_job(struct store_new_job *job, struct instant now)
 		.due = now,
 		.spec = spec,
 		.spec_len = SPEC_BYTES,
+		.keep_s = -1,
 	};
 }
 

@@ -177,6 +177,7 @@ static inline struct store_new_job fx_job(void)
 		.gid = 1001,
 		.spec = FX_SPEC,
 		.spec_len = strlen(FX_SPEC),
+		.keep_s = -1,
 	};
 }
 
@@ -267,6 +268,31 @@ static inline int64_t fx_raw_int(const char *sql)
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
 	return value;
+}
+
+static char fx_findings[4096]; /* of the last fx_check(), line by line */
+
+static inline void fx_on_finding(const char *line)
+{
+	size_t len = strlen(fx_findings);
+
+	snprintf(fx_findings + len, sizeof(fx_findings) - len, "%s\n", line);
+}
+
+/* awaitd --check. */
+static inline int fx_check(void)
+{
+	fx_findings[0] = '\0';
+	aw_err_fini(&fx.err);
+	return store_check(fx.dir, fx_on_finding, &fx.err);
+}
+
+static inline void fx_expect_sound(void)
+{
+	int r = fx_check();
+
+	ck_assert_msg(r == 0, "%s: %s", fx.err.message, fx_findings);
+	ck_assert_str_eq(fx_findings, "");
 }
 
 /* The suite's main(): 0 when all passed. */

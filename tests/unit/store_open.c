@@ -417,35 +417,48 @@ START_TEST(init_keeps_an_existing_database)
 }
 END_TEST
 
-/* ---- migrations (R1.10) ---- */
+/* ---- migrations (R1.10): the released ones are in store_migrate.c ---- */
 
-static const char step_2[] = "ALTER TABLE queue ADD COLUMN colour TEXT;"
-			     "CREATE TABLE extra (x INTEGER PRIMARY KEY);"
-			     "INSERT INTO extra SELECT id FROM job;";
-static const char step_3[] = "CREATE TABLE more (y TEXT); INSERT INTO more VALUES ('z');";
+#define MAX_VERSION 50
+
+static const char step_next[] = "ALTER TABLE queue ADD COLUMN colour TEXT;"
+				"CREATE TABLE extra (x INTEGER PRIMARY KEY);"
+				"INSERT INTO extra SELECT id FROM job;";
+static const char step_last[] = "CREATE TABLE more (y TEXT); INSERT INTO more VALUES ('z');";
 static const char step_bad[] = "CREATE TABLE half (y TEXT); INSERT INTO nowhere VALUES ('z');";
 
-static int open_schema(int version, const char *third)
+/* Our schema with @n more steps, of which the second is @last. */
+static int open_schema(int n, const char *last)
 {
-	const char *steps[3] = { schema_current.steps[0], step_2, third };
-	const struct schema schema = { .version = version, .steps = steps };
+	const char *steps[MAX_VERSION];
+	const struct schema schema = { .version = schema_current.version + n, .steps = steps };
 	struct store_options options = fx_options();
 
+	ck_assert_int_le(schema.version, MAX_VERSION);
+	memcpy(steps, schema_current.steps, (size_t)schema_current.version * sizeof(*steps));
+	steps[schema_current.version] = step_next;
+	steps[schema_current.version + 1] = last;
 	aw_err_fini(&fx.err);
 	return store_open_schema(&options, &schema, &fx.store, &fx.err);
 }
 
-static int open_version_3(void)
+static int open_newer(void)
 {
-	return open_schema(3, step_3);
+	return open_schema(2, step_last);
+}
+
+/* The name of the copy that is kept of a database of our version. */
+static char *bak_name(void)
+{
+	return xasprintf("awaitd.db.v%d.bak", schema_current.version);
 }
 
 /* Nor is the log of a newer daemon replayed or thrown away. */
 START_TEST(a_newer_version_in_the_log_is_refused)
 {
-	make_killed(open_version_3);
+	make_killed(open_newer);
 	expect_refusal(EX_CONFIG, "newer awaitd");
-	ck_assert_int_eq(open_version_3(), 0);
+	ck_assert_int_eq(open_newer(), 0);
 	ck_assert_int_eq(fx_insert_one(), 21);
 }
 END_TEST
@@ -466,28 +479,27 @@ static int64_t bak_int(const char *name, const char *sql)
 
 START_TEST(an_older_database_is_migrated)
 {
-	cleanup_free char *bak = fx_path("awaitd.db.v1.bak");
+	cleanup_free char *name = bak_name(), *bak = fx_path(name);
 	struct stat st;
 
 	make_database();
-	ck_assert_int_eq(open_schema(3, step_3), 0);
+	ck_assert_int_eq(open_newer(), 0);
 	ck_assert_int_eq(fx_insert_one(), 52);
 	fx_close();
-	ck_assert_int_eq(fx_raw_int("PRAGMA user_version"), 3);
+	ck_assert_int_eq(fx_raw_int("PRAGMA user_version"), schema_current.version + 2);
 	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM extra"), 51);
 	ck_assert_int_eq(fx_raw_int("SELECT y = 'z' FROM more"), 1);
 	/* The copy is the old one, whole, ours, and for nobody else's eyes. */
 	ck_assert_int_eq(stat(bak, &st), 0);
 	ck_assert_int_eq(st.st_mode & 07777, 0600);
-	ck_assert_int_eq(bak_int("awaitd.db.v1.bak", "PRAGMA user_version"), 1);
-	ck_assert_int_eq(bak_int("awaitd.db.v1.bak", "SELECT count(*) FROM job"), 51);
-	ck_assert_int_eq(bak_int("awaitd.db.v1.bak", "PRAGMA application_id"),
-			 SCHEMA_APPLICATION_ID);
+	ck_assert_int_eq(bak_int(name, "PRAGMA user_version"), schema_current.version);
+	ck_assert_int_eq(bak_int(name, "SELECT count(*) FROM job"), 51);
+	ck_assert_int_eq(bak_int(name, "PRAGMA application_id"), SCHEMA_APPLICATION_ID);
 	ck_assert(!exists("awaitd.db.new.bak"));
 	/* The next start has nothing to do; an older program refuses. */
 	unlink(bak);
-	ck_assert_int_eq(open_schema(3, step_3), 0);
-	ck_assert(!exists("awaitd.db.v1.bak"));
+	ck_assert_int_eq(open_newer(), 0);
+	ck_assert(!exists(name));
 	fx_close();
 	expect_refusal(EX_CONFIG, "newer");
 }
@@ -495,23 +507,26 @@ END_TEST
 
 START_TEST(a_failed_migration_leaves_the_old_database)
 {
+	cleanup_free char *name = bak_name();
+	cleanup_free char *versions = xasprintf("from version %d to %d", schema_current.version,
+						schema_current.version + 2);
 	size_t len_before, len_after;
 	char *before, *after;
 
 	make_database();
 	before = read_all("awaitd.db", &len_before);
-	ck_assert_int_eq(open_schema(3, step_bad), EX_DATAERR);
-	ck_assert_ptr_nonnull(strstr(fx.err.message, "from version 1 to 3"));
+	ck_assert_int_eq(open_schema(2, step_bad), EX_DATAERR);
+	ck_assert_ptr_nonnull(strstr(fx.err.message, versions));
 	after = read_all("awaitd.db", &len_after);
 	ck_assert_uint_eq(len_before, len_after);
 	ck_assert_mem_eq(before, after, len_after);
 	free(before);
 	free(after);
-	ck_assert_int_eq(fx_raw_int("PRAGMA user_version"), 1);
+	ck_assert_int_eq(fx_raw_int("PRAGMA user_version"), schema_current.version);
 	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM sqlite_schema"
 				    " WHERE name IN ('extra', 'half')"),
 			 0);
-	ck_assert(exists("awaitd.db.v1.bak"));
+	ck_assert(exists(name));
 	fx_open();
 	ck_assert_int_eq(fx_insert_one(), 52);
 }
@@ -520,10 +535,10 @@ END_TEST
 /* The copy is kept and the program goes back: the old program takes it as it is. */
 START_TEST(a_copy_can_be_put_back)
 {
-	cleanup_free char *bak = fx_path("awaitd.db.v1.bak"), *db = fx_path("awaitd.db");
+	cleanup_free char *name = bak_name(), *bak = fx_path(name), *db = fx_path("awaitd.db");
 
 	make_database();
-	ck_assert_int_eq(open_schema(2, NULL), 0);
+	ck_assert_int_eq(open_schema(1, NULL), 0);
 	fx_close();
 	ck_assert_int_eq(rename(bak, db), 0);
 	fx_open();
@@ -533,35 +548,19 @@ END_TEST
 
 /* ---- awaitd --check ---- */
 
-static char findings[4096];
-
-static void on_finding(const char *line)
-{
-	size_t len = strlen(findings);
-
-	snprintf(findings + len, sizeof(findings) - len, "%s\n", line);
-}
-
-static int check(void)
-{
-	findings[0] = '\0';
-	aw_err_fini(&fx.err);
-	return store_check(fx.dir, on_finding, &fx.err);
-}
-
 START_TEST(a_sound_database_passes_the_check)
 {
 	make_database();
-	ck_assert_int_eq(check(), 0);
-	ck_assert_str_eq(findings, "");
+	ck_assert_int_eq(fx_check(), 0);
+	ck_assert_str_eq(fx_findings, "");
 	fx_open();
-	ck_assert_int_eq(check(), EX_TEMPFAIL);
+	ck_assert_int_eq(fx_check(), EX_TEMPFAIL);
 }
 END_TEST
 
 START_TEST(no_database_fails_the_check)
 {
-	ck_assert_int_eq(check(), 1);
+	ck_assert_int_eq(fx_check(), 1);
 	ck_assert(!exists("awaitd.db"));
 }
 END_TEST
@@ -573,7 +572,7 @@ static const struct {
 	{ "UPDATE doc SET spec = '{}' WHERE job = 7", "job 7 is damaged" },
 	{ "UPDATE job SET state = 'running' WHERE id = 7", "without an open attempt" },
 	{ "INSERT INTO attempt (job, attempt, started) VALUES (7, 1, 1)", "do not run" },
-	{ "INSERT INTO stop VALUES (7, 'cancel', 0, NULL)", "not stopping" },
+	{ "INSERT INTO stop VALUES (7, 'cancel', 0, NULL)", "not to stop" },
 	{ "UPDATE event SET state = 'stopping' WHERE state = 'done'", "last event" },
 	{ "UPDATE job SET submit_seq = 1 WHERE id = 9", "wrong order" },
 	{ "INSERT INTO event VALUES (900, 1, 77, 1, 'done', 'lost', NULL)", "do not exist" },
@@ -581,7 +580,23 @@ static const struct {
 	{ "UPDATE meta SET value = 4 WHERE key = 'next_id'", "dealt again" },
 	{ "INSERT INTO submit_key VALUES (1, 'k', 51, 0, NULL)", "never expire" },
 	{ "UPDATE job SET boot = 9, due_boot = 1 WHERE id = 7", "unknown boot" },
-	{ "PRAGMA foreign_keys = OFF; INSERT INTO ending VALUES (99, NULL, NULL)",
+	{ "UPDATE job SET parent = 3, part = 0, run_of = 1 WHERE id = 7", "their composition" },
+	{ "UPDATE job SET kind = 'race' WHERE id = 3;"
+	  "UPDATE job SET parent = 3, part = 0, run_of = 1 WHERE id IN (7, 8)",
+	  "there twice" },
+	{ "UPDATE job SET parent = 51, part = 0, run_of = 1 WHERE id = 7", "before their parts" },
+	{ "INSERT INTO need VALUES (7, 0, 99, 'done')", "whose job is not there" },
+	{ "INSERT INTO need VALUES (7, 0, 9, 'done')", "whether they need" },
+	{ "UPDATE job SET flags = 4 WHERE id = 7", "whether they need" },
+	{ "INSERT INTO deadline VALUES (51, 1, NULL, NULL)", "deadlines of jobs" },
+	{ "INSERT INTO deadline VALUES (7, 1, 1, 9)", "unknown boot" },
+	{ "INSERT INTO expiry VALUES (7, 1)", "kept for a time" },
+	{ "UPDATE job SET keep = 60 WHERE id = 51", "kept for a time" },
+	{ "INSERT INTO gone VALUES (7)", "removed jobs" },
+	{ "INSERT INTO gone VALUES (700)", "dealt again" },
+	{ "UPDATE meta SET value = 900 WHERE key = 'pruned_seq'", "dealt again" },
+	{ "UPDATE count SET value = value + 1 WHERE what = 'kept_bytes'", "counts" },
+	{ "PRAGMA foreign_keys = OFF; INSERT INTO ending VALUES (99, NULL, NULL, NULL)",
 	  "belongs to no job" },
 	{ "PRAGMA ignore_check_constraints = ON; UPDATE job SET state = 'xx' WHERE id = 7",
 	  "CHECK constraint failed" },
@@ -591,8 +606,8 @@ START_TEST(the_check_finds_what_is_wrong)
 {
 	make_database();
 	fx_raw(wrongs[_i].sql);
-	ck_assert_int_eq(check(), EX_DATAERR);
-	ck_assert_msg(strstr(findings, wrongs[_i].finding), "%s", findings);
+	ck_assert_int_eq(fx_check(), EX_DATAERR);
+	ck_assert_msg(strstr(fx_findings, wrongs[_i].finding), "%s", fx_findings);
 }
 END_TEST
 

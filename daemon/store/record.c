@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/store/record.h"
+
+#include <string.h>
+
+#include "daemon/store/rows.h"
+#include "proto/xalloc.h"
+
+/* ---- texts ---- */
+
+int record_spec(struct store *s, int64_t id, char **ret, size_t *ret_len)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_DOC_GET);
+	int rc;
+
+	*ret = NULL;
+	*ret_len = 0;
+	sql_int(stmt, 1, id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	*ret = sql_col_text(stmt, 0, ret_len);
+	return sql_end(stmt);
+}
+
+static int get_ending(struct store *s, struct store_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_GET);
+	int rc;
+
+	sql_int(stmt, 1, job->id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	job->result_json = sql_col_text(stmt, 0, NULL);
+	job->error_json = sql_col_text(stmt, 1, NULL);
+	return sql_end(stmt);
+}
+
+/* ---- relations ---- */
+
+int record_last_run(struct store *s, int64_t id, int64_t *ret)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_LAST_RUN);
+	int rc;
+
+	*ret = 0;
+	sql_int(stmt, 1, id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	*ret = sqlite3_column_int64(stmt, 0);
+	return sql_end(stmt);
+}
+
+/* Make room for one more behind the @n of @list, which holds powers of two. */
+static void *grow(void *list, size_t n, size_t item_bytes)
+{
+	if (n == 0 || (n >= 4 && (n & (n - 1)) == 0))
+		list = xreallocarray(list, n < 4 ? 4 : n * 2, item_bytes);
+	return list;
+}
+
+/* The parts of the latest attempt that made some. */
+static int get_children(struct store *s, struct store_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_CHILDREN);
+	int64_t run;
+	int rc = record_last_run(s, job->id, &run);
+
+	if (rc != SQLITE_OK || run == 0)
+		return rc;
+	sql_int(stmt, 1, job->id);
+	sql_int(stmt, 2, run);
+	while (sqlite3_step(stmt) == SQLITE_ROW) {
+		job->children = grow(job->children, job->n_children, sizeof(*job->children));
+		job->children[job->n_children++] = sqlite3_column_int64(stmt, 0);
+	}
+	return sql_end(stmt);
+}
+
+static int get_needs(struct store *s, struct store_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_NEEDS);
+	bool is_sound = true;
+	int rc;
+
+	sql_int(stmt, 1, job->id);
+	while (is_sound && sqlite3_step(stmt) == SQLITE_ROW) {
+		struct store_need *need;
+
+		job->needs = grow(job->needs, job->n_needs, sizeof(*job->needs));
+		need = &job->needs[job->n_needs++];
+		*need = (struct store_need){ .job = sqlite3_column_int64(stmt, 0),
+					     .place = STORE_NO_PLACE };
+		is_sound = rows_need_on(stmt, 1, &need->on);
+	}
+	rc = sql_end(stmt);
+	return is_sound ? rc : SQLITE_CORRUPT;
+}
+
+static bool read_attempt(sqlite3_stmt *stmt, struct store_attempt *ret)
+{
+	*ret = (struct store_attempt){
+		.attempt = (uint32_t)sqlite3_column_int64(stmt, 0),
+		.started.ms = sqlite3_column_int64(stmt, 1),
+		.ended.ms = sqlite3_column_int64(stmt, 2),
+		.error_json = sql_col_text(stmt, 4, NULL),
+	};
+	return rows_outcome(stmt, 3, &ret->outcome);
+}
+
+int record_add_attempts(struct store *s, struct store_job *job)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPTS);
+	struct store_attempt *last;
+	bool is_sound = true;
+	int rc;
+
+	if (job->attempt == 0)
+		return SQLITE_OK;
+	sql_int(stmt, 1, job->id);
+	while (is_sound && sqlite3_step(stmt) == SQLITE_ROW) {
+		job->attempts = grow(job->attempts, job->n_attempts, sizeof(*job->attempts));
+		is_sound = read_attempt(stmt, &job->attempts[job->n_attempts++]);
+	}
+	rc = sql_end(stmt);
+	if (!is_sound)
+		return SQLITE_CORRUPT;
+	/* The error of the attempt that ended the job is kept once, as the job's. */
+	last = job->n_attempts > 0 ? &job->attempts[job->n_attempts - 1] : NULL;
+	if (last && job->error_json && !last->error_json && last->outcome == job->outcome)
+		last->error_json = xstrdup(job->error_json);
+	return rc;
+}
+
+/* ---- records ---- */
+
+int record_read(struct store *s, sqlite3_stmt *row, struct store_job *ret)
+{
+	bool has_needs = sqlite3_column_int(row, ROWS_FLAGS) & ROWS_HAS_NEEDS;
+	int rc = rows_job(row, ret) ? SQLITE_OK : SQLITE_CORRUPT;
+
+	if (rc == SQLITE_OK)
+		rc = record_spec(s, ret->id, &ret->spec, &ret->spec_len);
+	if (rc == SQLITE_OK && ret->state == JOB_DONE)
+		rc = get_ending(s, ret);
+	if (rc == SQLITE_OK && rows_is_group(ret->kind))
+		rc = get_children(s, ret);
+	if (rc == SQLITE_OK && has_needs)
+		rc = get_needs(s, ret);
+	return rc;
+}
+
+int record_get(struct store *s, int64_t id, struct store_job *ret)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_GET);
+	int rc, r;
+
+	memset(ret, 0, sizeof(*ret));
+	sql_int(stmt, 1, id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	r = record_read(s, stmt, ret);
+	rc = sql_end(stmt);
+	return r != SQLITE_OK ? r : rc;
+}
+
+static size_t text_bytes(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+size_t record_bytes(const struct store_job *job)
+{
+	size_t n = text_bytes(job->name) + text_bytes(job->tags) + text_bytes(job->queue) +
+		   text_bytes(job->result_json) + text_bytes(job->error_json) + job->spec_len;
+
+	n += job->n_children * sizeof(*job->children) + job->n_needs * sizeof(*job->needs);
+	for (size_t i = 0; i < job->n_attempts; i++)
+		n += sizeof(job->attempts[i]) + text_bytes(job->attempts[i].error_json);
+	return n;
+}
