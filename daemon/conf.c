@@ -73,6 +73,9 @@ const struct conf_setting conf_settings[] = {
 	{ "fetch", "output_roots", CONF_PATHS, AT(output_roots), 0, 0, "auto", true,
 	  "directories below which fetches may write; a relative output is below the first; "
 	  "auto is the home directory (user) or downloads/ in the state directory (system)" },
+	{ "fetch", "allow_networks", CONF_NETWORKS, AT(allow_networks), 0, 0, "auto", true,
+	  "of loopback and private networks, those that fetches may contact: 10.0.0.0/8 fd00::/8, "
+	  "or any, none, loopback; auto is any (user) or none (system)" },
 	{ "fetch", "proxy", CONF_PROXY, AT(proxy), 0, 0, "", true,
 	  "proxy for all fetches: an http, https or socks URL; empty is none" },
 };
@@ -195,7 +198,7 @@ static int check_once(struct reader *r, const struct conf_setting *s)
 	bool goes_on = r->line[0] == ' ' || r->line[0] == '\t';
 	char why[64];
 
-	if (*seen_at && goes_on && s->type != CONF_PATHS)
+	if (*seen_at && goes_on && s->type != CONF_PATHS && s->type != CONF_NETWORKS)
 		return fail_line(
 			r, s->name,
 			"cannot go on in a second line; a setting begins at the start of its line");
@@ -377,6 +380,8 @@ static int fill_auto(struct conf *c, struct aw_err *err)
 		c->quota_bytes = c->is_system ? 256 * MIB : 0;
 	if (!c->worker_limit)
 		c->worker_limit = n_cpus > 2 ? 2 * n_cpus : 4;
+	if (!c->allow_networks.list)
+		(void)conf_networks_add(&c->allow_networks, c->is_system ? "none" : "any");
 	if (c->output_roots)
 		return 0;
 	root = downloads = xasprintf("%s/downloads", c->state_dir);
@@ -450,6 +455,7 @@ void conf_free(struct conf *c)
 	free(c->config_path);
 	conf_paths_free(c->output_roots);
 	free(c->proxy);
+	free(c->allow_networks.list);
 	free(c->socket_group);
 	free(c->admin_group);
 	free(c);

@@ -2,6 +2,7 @@
 #ifndef DAEMON_CONF_H
 #define DAEMON_CONF_H
 
+#include "daemon/base/network.h"
 #include "proto/err.h"
 
 #include <jansson.h>
@@ -12,6 +13,11 @@
 struct conf_flags {
 	int scope; /* 0 = by uid, 1 = --user, 2 = --system */
 	const char *config, *socket, *state_dir, *log_level; /* NULL = not given */
+};
+
+struct conf_networks {
+	struct network *list; /* owns */
+	size_t n;
 };
 
 /* How a setting is written in the file. */
@@ -26,6 +32,7 @@ enum conf_type {
 	CONF_PROXY,    /* an http, https or socks URL; empty = none */
 	CONF_PATHS, /* absolute paths, ":" between them; further lines that begin with a blank add
 		       to it */
+	CONF_NETWORKS, /* IP networks, blanks between them; any, none, loopback, private */
 	N_CONF_TYPES
 };
 
@@ -77,6 +84,8 @@ struct conf {
 	/* [fetch] */
 	char **output_roots; /* absolute, NULL-terminated; the first takes relative paths */
 	char *proxy;	     /* "" = none */
+	/* of loopback and private ones, those that fetches may contact */
+	struct conf_networks allow_networks;
 	/* what it was loaded with, for a reload; strings borrowed for ever (argv) */
 	struct conf_flags flags;
 };

@@ -127,6 +127,58 @@ static const char *set_paths(char ***to, const char *text)
 	return *to ? NULL : "is empty";
 }
 
+static void add_network(struct conf_networks *to, const struct network *n)
+{
+	to->list = xreallocarray(to->list, to->n + 1, sizeof(*to->list));
+	to->list[to->n++] = *n;
+}
+
+static const char *add_network_word(struct conf_networks *to, const char *word)
+{
+	static const char *const words[][2] = {
+		{ "any", "::/0" },
+		{ "loopback", "127.0.0.0/8" },
+		{ "loopback", "::1" },
+		{ "private", "10.0.0.0/8" },
+		{ "private", "172.16.0.0/12" },
+		{ "private", "192.168.0.0/16" },
+		{ "private", "fc00::/7" },
+	};
+	struct network n;
+	const char *why;
+	size_t n_before = to->n;
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (!strcmp(word, words[i][0]) && !network_parse(words[i][1], &n))
+			add_network(to, &n);
+	if (to->n > n_before || !strcmp(word, "none"))
+		return NULL;
+	why = network_parse(word, &n);
+	if (!why)
+		add_network(to, &n);
+	return why;
+}
+
+const char *conf_networks_add(struct conf_networks *to, const char *text)
+{
+	const char *why = NULL;
+	bool is_first = !to->list, any = false;
+
+	/* "none" is a list too: it is not what was never set. */
+	if (is_first)
+		to->list = xcalloc(1, sizeof(*to->list));
+	while (!why && *text) {
+		size_t blanks = strspn(text, " \t,"), len = strcspn(text + blanks, " \t,");
+		cleanup_free char *word = xstrndup(text + blanks, len);
+
+		if (len)
+			why = add_network_word(to, word);
+		any |= len > 0;
+		text += blanks + len;
+	}
+	return why || any ? why : "is empty; \"none\" stands for no network";
+}
+
 bool conf_is_ranged(const struct conf_setting *s)
 {
 	return s->type == CONF_COUNT || s->type == CONF_DURATION || s->type == CONF_SIZE;
@@ -194,6 +246,9 @@ int conf_value_set(struct conf *c, const struct conf_setting *s, const char *tex
 	case CONF_PATHS:
 		why = set_paths(to, text);
 		break;
+	case CONF_NETWORKS:
+		why = conf_networks_add(to, text);
+		break;
 	case N_CONF_TYPES:
 		assert(0);
 	}
@@ -221,6 +276,18 @@ static json_t *paths_to_json(char **paths)
 	return list;
 }
 
+static json_t *networks_to_json(const struct conf_networks *networks)
+{
+	json_t *list = json_array();
+	char text[NETWORK_TEXT_BYTES];
+
+	for (size_t i = 0; i < networks->n; i++) {
+		network_format(&networks->list[i], text);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
 json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 {
 	const void *at = conf_member(c, s);
@@ -241,6 +308,8 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 		return proxy_to_json(*(char *const *)at);
 	case CONF_PATHS:
 		return paths_to_json(*(char **const *)at);
+	case CONF_NETWORKS:
+		return networks_to_json(at);
 	case N_CONF_TYPES:
 		break;
 	}
@@ -251,12 +320,17 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 void conf_value_swap(struct conf *a, struct conf *b, const struct conf_setting *s)
 {
 	static const size_t size_bytes[] = {
-		[CONF_BOOL] = sizeof(bool),	   [CONF_COUNT] = sizeof(int64_t),
-		[CONF_DURATION] = sizeof(int64_t), [CONF_SIZE] = sizeof(int64_t),
-		[CONF_LEVEL] = sizeof(int),	   [CONF_GROUP] = sizeof(char *),
-		[CONF_PROXY] = sizeof(char *),	   [CONF_PATHS] = sizeof(char **),
+		[CONF_BOOL] = sizeof(bool),
+		[CONF_COUNT] = sizeof(int64_t),
+		[CONF_DURATION] = sizeof(int64_t),
+		[CONF_SIZE] = sizeof(int64_t),
+		[CONF_LEVEL] = sizeof(int),
+		[CONF_GROUP] = sizeof(char *),
+		[CONF_PROXY] = sizeof(char *),
+		[CONF_PATHS] = sizeof(char **),
+		[CONF_NETWORKS] = sizeof(struct conf_networks),
 	};
-	char kept[sizeof(int64_t)];
+	char kept[sizeof(struct conf_networks)];
 
 	memcpy(kept, conf_member(a, s), size_bytes[s->type]);
 	memcpy(conf_member(a, s), conf_member(b, s), size_bytes[s->type]);

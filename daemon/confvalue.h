@@ -21,4 +21,7 @@ void conf_value_swap(struct conf *a, struct conf *b, const struct conf_setting *
 void conf_paths_add(char ***paths, const char *path, size_t len);
 void conf_paths_free(char **paths);
 
+/* Add the networks that @text names; NULL, or what is wrong with it. */
+const char *conf_networks_add(struct conf_networks *to, const char *text);
+
 #endif

@@ -40,3 +40,24 @@ bool deny_address(const struct sockaddr *address)
 		return is_denied_v6(((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr);
 	return true;
 }
+
+bool deny_local(const struct sockaddr *address, const struct network *allowed, size_t n_allowed)
+{
+	static const char *const local[] = {
+		"127.0.0.0/8",	  "::1",	   "10.0.0.0/8", "172.16.0.0/12",
+		"192.168.0.0/16", "100.64.0.0/10", /* carriers' (RFC 6598) */
+		"192.0.0.0/24",	  "198.18.0.0/15", /* protocol assignments, benchmarks (RFC 6890) */
+		"fc00::/7",	  "fec0::/10",
+	};
+	struct network n;
+	uint8_t a[16];
+	bool is_local = false;
+
+	if (!network_address(address, a))
+		return true;
+	for (size_t i = 0; !is_local && i < sizeof(local) / sizeof(local[0]); i++)
+		is_local = !network_parse(local[i], &n) && network_has(&n, a);
+	for (size_t i = 0; is_local && i < n_allowed; i++)
+		is_local = !network_has(&allowed[i], a);
+	return is_local;
+}

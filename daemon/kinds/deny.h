@@ -2,7 +2,10 @@
 #ifndef DAEMON_KINDS_DENY_H
 #define DAEMON_KINDS_DENY_H
 
+#include "daemon/base/network.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 /*
@@ -11,5 +14,11 @@
  * Pure.  What is neither IPv4 nor IPv6 is denied too.
  */
 bool deny_address(const struct sockaddr *address);
+
+/*
+ * Loopback, private and other networks that belong to this machine or its
+ * site, unless one of @allowed has the address.
+ */
+bool deny_local(const struct sockaddr *address, const struct network *allowed, size_t n_allowed);
 
 #endif

@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 
 #include "daemon/co/coro.h"
+#include "daemon/conf.h"
 #include "daemon/kinds/deny.h"
 #include "daemon/kinds/xferurl.h"
 
@@ -142,13 +143,28 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	return x->on_data(x, data, len) < 0 ? len + 1 : len;
 }
 
+/*
+ * The address of a proxy is the configuration's choice, and what is behind it the proxy's
+ * affair.
+ */
+static bool is_denied(struct xfer *x, const struct sockaddr *address)
+{
+	x->is_denied_by_setting = false;
+	if (deny_address(address))
+		return true;
+	x->is_denied_by_setting =
+		(!x->proxy || !*x->proxy) &&
+		deny_local(address, conf->allow_networks.list, conf->allow_networks.n);
+	return x->is_denied_by_setting;
+}
+
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct xfer *x = arg;
 
 	(void)purpose;
 	lookup_end(&x->lookup);
-	if (deny_address(&address->addr)) {
+	if (is_denied(x, &address->addr)) {
 		free(x->denied);
 		x->denied = address_text(&address->addr);
 		return CURL_SOCKET_BAD;
@@ -157,15 +173,31 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 		      address->protocol);
 }
 
+static bool is_denied_text(struct xfer *x, const char *ip)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+	bool is_v4 = inet_pton(AF_INET, ip, &in.sin_addr) == 1;
+
+	if ((!is_v4 && inet_pton(AF_INET6, ip, &in6.sin6_addr) != 1) ||
+	    !is_denied(x, is_v4 ? (const struct sockaddr *)&in : (const struct sockaddr *)&in6))
+		return false;
+	free(x->denied);
+	x->denied = xstrdup(ip);
+	return true;
+}
+
 static int on_connected(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
 	struct xfer *x = arg;
 
-	(void)ip;
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
 	lookup_end(&x->lookup);
+	/* A connection that is used again may be from before a reload. */
+	if (is_denied_text(x, ip))
+		return CURL_PREREQFUNC_ABORT;
 	x->is_connected = true;
 	touch(x);
 	return CURL_PREREQFUNC_OK;
@@ -384,6 +416,12 @@ static const char *tls_advice(CURLcode code)
 
 static int fail_connect(struct xfer *x, const char *where, const char *why, struct aw_err *err)
 {
+	if (x->denied && x->is_denied_by_setting)
+		return aw_fail(err, AW_NETWORK,
+			       "%s is at %s, in this machine or its private network, which this "
+			       "awaitd does not contact; the administrator can allow it with "
+			       "allow_networks (see awaitd.conf(5))",
+			       where, x->denied);
 	if (x->denied)
 		return aw_fail(err, AW_NETWORK,
 			       "%s is at %s, a link-local, metadata or multicast address, which "
@@ -417,6 +455,7 @@ static int explain(struct xfer *x, struct aw_err *err)
 		return aw_fail(err, AW_NETWORK,
 			       "cannot resolve the proxy's name: check the setting \"proxy\"");
 	case CURLE_COULDNT_CONNECT:
+	case CURLE_ABORTED_BY_CALLBACK:
 		return fail_connect(x, where, why, err);
 	case CURLE_OPERATION_TIMEDOUT:
 		return aw_fail(err, AW_TIMEOUT, "no connection to %s within %g s (connect_timeout)",

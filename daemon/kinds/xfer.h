@@ -63,12 +63,13 @@ struct xfer {
 	/* private */
 	struct xferpool_item item;
 	struct lookup lookup;
-	struct Curl_URL *first;	 /* owns; the job's own URL, without user part */
-	struct Curl_URL *hop;	 /* owns; the URL of this hop, without user part */
-	struct curl_slist *list; /* owns; the header lines */
-	char *user, *password;	 /* own; of the job's URL */
-	char *location;		 /* owns; of the head that is being read */
-	char *denied;		 /* owns; the address that was refused */
+	struct Curl_URL *first;	   /* owns; the job's own URL, without user part */
+	struct Curl_URL *hop;	   /* owns; the URL of this hop, without user part */
+	struct curl_slist *list;   /* owns; the header lines */
+	char *user, *password;	   /* own; of the job's URL */
+	char *location;		   /* owns; of the head that is being read */
+	char *denied;		   /* owns; the address that was refused */
+	bool is_denied_by_setting; /* not by the rules that always hold */
 	struct signal_flag flag;
 	struct mono active_at; /* when a byte moved last */
 	int64_t uploaded_bytes;

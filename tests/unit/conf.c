@@ -105,6 +105,10 @@ static const struct {
 	{ "[fetch]\noutput_roots = /a\n  b\n", 3, "\"/\"" },
 	{ "[fetch]\nproxy = example.org:3128\n", 2, "proxy URL" },
 	{ "[fetch]\nproxy = http://\xff\n", 2, "UTF-8" },
+	{ "[fetch]\nallow_networks = example.org\n", 2, "no network" },
+	{ "[fetch]\nallow_networks = 10.0.0.1/8\n", 2, "behind its prefix" },
+	{ "[fetch]\nallow_networks =\n", 2, "is empty" },
+	{ "[fetch]\nallow_networks = 10.0.0.0/8\n  x\n", 3, "no network" },
 	{ "[daemon]\n" LONG_LINE "\n", 2, "longer than" },
 	{ "[daemon]\n\xff\xfe = 1\n", 2, "is no setting" },
 };
@@ -196,6 +200,8 @@ START_TEST(all_settings)
 			      "[fetch]\n"
 			      "output_roots = /srv/a:/srv/b/\n"
 			      "\t/srv/c\n"
+			      "allow_networks = loopback 10.0.0.0/8\n"
+			      "  fd00::/8\n"
 			      "proxy = http://u:p@proxy:3128\n"),
 			 0);
 	ck_assert_int_eq(c->log_level, LOG_DEBUG);
@@ -220,6 +226,7 @@ START_TEST(all_settings)
 	ck_assert_str_eq(c->output_roots[1], "/srv/b");
 	ck_assert_str_eq(c->output_roots[2], "/srv/c");
 	ck_assert_ptr_null(c->output_roots[3]);
+	ck_assert_uint_eq(c->allow_networks.n, 4);
 	ck_assert_str_eq(c->proxy, "http://u:p@proxy:3128");
 }
 END_TEST
@@ -243,7 +250,8 @@ START_TEST(shown_settings)
 		"\"connections.output_hard\":4194304,\"connections.max_buffers\":67108864,"
 		"\"queues.fetch_limit\":64,\"queues.worker_limit\":9,"
 		"\"worker.output_limit\":10485760,"
-		"\"fetch.output_roots\":[\"/a\"],\"fetch.proxy\":\"http://***@proxy:3128\"}",
+		"\"fetch.output_roots\":[\"/a\"],\"fetch.allow_networks\":[\"::/0\"],"
+		"\"fetch.proxy\":\"http://***@proxy:3128\"}",
 		0, NULL);
 	ck_assert_ptr_nonnull(want);
 	ck_assert(json_equal(all, want));
@@ -301,6 +309,7 @@ START_TEST(places_of_the_system)
 	ck_assert_int_eq(conf_load(&flags, &c, &err), 0);
 	ck_assert(c->is_system);
 	ck_assert_int_eq(c->quota_jobs, 100000);
+	ck_assert_uint_eq(c->allow_networks.n, 0);
 	ck_assert_int_eq(c->quota_bytes, 256 << 20);
 	ck_assert_str_eq(c->state_dir, "/var/lib/awaitd");
 	ck_assert_str_eq(c->socket_path, "/run/awaitd/awaitd.sock");
