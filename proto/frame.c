@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "proto/limits.h"
+#include "proto/quick.h"
 
 /* The bytes that mean something to the scan; all others are 0. */
 enum {
@@ -71,6 +72,11 @@ int frame_parse(const char *line, size_t len, json_t **ret, struct aw_err *err)
 	json_error_t error;
 	json_t *value;
 
+	value = quick_parse(line, len);
+	if (value) {
+		*ret = value;
+		return 0;
+	}
 	if (check_cost(line, len, err) < 0)
 		return -EINVAL;
 	value = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
