@@ -25,6 +25,13 @@ struct before {
 	int flags;	/* enum rows_flag */
 };
 
+/* A change under way. */
+struct work {
+	const struct store_change *c;
+	struct before before;
+	struct ending end; /* to done: what the change says, or what its parts made of it */
+};
+
 void store_change_fini(struct store_change *c)
 {
 	free(c->spec);
@@ -83,8 +90,7 @@ static int pass_fence(struct store *s, struct store_change *c, struct before *re
 	return r != SQLITE_OK ? r : rc;
 }
 
-/* The update of the job's row; @seq is the number of the event. */
-static int update_job(struct store *s, const struct store_change *c, int64_t seq)
+static int update_job(struct store *s, const struct work *w)
 {
 	static const enum sql_id ids[N_JOB_STATES] = {
 		[JOB_RUNNING] = SQL_JOB_START,
@@ -92,6 +98,7 @@ static int update_job(struct store *s, const struct store_change *c, int64_t seq
 		[JOB_DONE] = SQL_JOB_END,
 		[JOB_WAITING] = SQL_JOB_AGAIN,
 	};
+	const struct store_change *c = w->c;
 	sqlite3_stmt *stmt = store_sql(s, ids[c->to]);
 	int rc;
 
@@ -99,19 +106,19 @@ static int update_job(struct store *s, const struct store_change *c, int64_t seq
 	switch (c->to) {
 	case JOB_RUNNING:
 		sql_int(stmt, 4, c->at.wall.ms);
-		sql_int(stmt, 5, seq);
+		sql_int(stmt, 5, c->seq);
 		break;
 	case JOB_STOPPING:
-		sql_int(stmt, 4, seq);
+		sql_int(stmt, 4, c->seq);
 		break;
 	case JOB_DONE:
-		sql_text(stmt, 4, job_outcome_name(c->outcome));
+		sql_text(stmt, 4, job_outcome_name(w->end.outcome));
 		sql_int(stmt, 5, c->at.wall.ms);
-		sql_int(stmt, 6, seq);
+		sql_int(stmt, 6, c->seq);
 		break;
 	case JOB_WAITING:
 		sql_instant(stmt, 4, c->due, s->boot_n);
-		sql_int(stmt, 7, seq);
+		sql_int(stmt, 7, c->seq);
 		sql_int(stmt, 8, c->uses_try);
 		break;
 	case N_JOB_STATES:
@@ -123,22 +130,34 @@ static int update_job(struct store *s, const struct store_change *c, int64_t seq
 	return rc;
 }
 
-static int insert_event(struct store *s, const struct store_change *c, int64_t seq,
-			int64_t prev_seq)
+int change_add_event(struct store *s, const struct event *e)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_EVENT_INSERT);
 
-	sql_int(stmt, 1, seq);
-	sql_int(stmt, 2, c->at.wall.ms);
-	sql_int(stmt, 3, c->id);
-	sql_int(stmt, 4, (int64_t)c->attempt + (c->to == JOB_RUNNING));
-	sql_text(stmt, 5, job_state_name(c->to));
-	sql_text(stmt, 6, c->to == JOB_DONE ? job_outcome_name(c->outcome) : NULL);
-	if (prev_seq != 0)
-		sql_int(stmt, 7, prev_seq);
-	else
-		sqlite3_bind_null(stmt, 7);
+	sql_int(stmt, 1, e->seq);
+	sql_int(stmt, 2, e->at.ms);
+	sql_int(stmt, 3, e->job);
+	sql_int(stmt, 4, e->attempt);
+	sql_text(stmt, 5, job_state_name(e->state));
+	sql_text(stmt, 6, job_outcome_name(e->outcome));
+	sql_int_or_null(stmt, 7, e->prev_seq);
 	return sql_run(stmt);
+}
+
+static int insert_event(struct store *s, const struct work *w)
+{
+	const struct store_change *c = w->c;
+	const struct event e = {
+		.seq = c->seq,
+		.at = c->at.wall,
+		.job = c->id,
+		.attempt = (int64_t)c->attempt + (c->to == JOB_RUNNING),
+		.state = c->to,
+		.outcome = c->to == JOB_DONE ? w->end.outcome : JOB_UNENDED,
+		.prev_seq = w->before.last_seq,
+	};
+
+	return change_add_event(s, &e);
 }
 
 static int open_attempt(struct store *s, const struct store_change *c)
@@ -151,15 +170,16 @@ static int open_attempt(struct store *s, const struct store_change *c)
 	return sql_run(stmt);
 }
 
-static int close_attempt(struct store *s, const struct store_change *c)
+static int close_attempt(struct store *s, const struct work *w)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_CLOSE);
+	const struct store_change *c = w->c;
 	bool is_last = c->to == JOB_DONE;
 
 	sql_int(stmt, 1, c->id);
 	sql_int(stmt, 2, c->attempt);
 	sql_int(stmt, 3, c->at.wall.ms);
-	sql_text(stmt, 4, job_outcome_name(c->outcome));
+	sql_text(stmt, 4, job_outcome_name(w->end.outcome));
 	sql_int(stmt, 5, c->is_orderly);
 	/* The last one's error is the job's. */
 	sql_text(stmt, 6, is_last ? NULL : c->error_json);
@@ -167,14 +187,15 @@ static int close_attempt(struct store *s, const struct store_change *c)
 	return sql_run(stmt);
 }
 
-static int insert_stop(struct store *s, const struct store_change *c)
+int change_set_stop(struct store *s, int64_t id, enum stop_why why, uid_t by_uid,
+		    const char *message)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_STOP_INSERT);
 
-	sql_int(stmt, 1, c->id);
-	sql_text(stmt, 2, rows_stop_word(c->why));
-	sql_int(stmt, 3, c->by_uid);
-	sql_text(stmt, 4, c->message);
+	sql_int(stmt, 1, id);
+	sql_text(stmt, 2, rows_stop_word(why));
+	sql_int(stmt, 3, by_uid);
+	sql_text(stmt, 4, message);
 	return sql_run(stmt);
 }
 
@@ -191,79 +212,84 @@ static int64_t text_bytes(const char *text)
 	return text ? (int64_t)strlen(text) : 0;
 }
 
-static int insert_ending(struct store *s, const struct store_change *c)
+static int insert_ending(struct store *s, const struct work *w)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_INSERT);
-	int64_t kept = c->kept_bytes + text_bytes(c->result_json) + text_bytes(c->error_json);
+	const struct ending *end = &w->end;
+	int64_t kept =
+		w->c->kept_bytes + text_bytes(end->result_json) + text_bytes(end->error_json);
 
 	if (kept == 0)
 		return SQLITE_OK;
 	s->tally.kept_bytes += kept;
-	sql_int(stmt, 1, c->id);
-	sql_text(stmt, 2, c->result_json);
-	sql_text(stmt, 3, c->error_json);
+	sql_int(stmt, 1, w->c->id);
+	sql_text(stmt, 2, end->result_json);
+	sql_text(stmt, 3, end->error_json);
 	sql_int(stmt, 4, kept);
 	return sql_run(stmt);
 }
 
 /* A job that says how long it is to be kept. */
-static int set_expiry(struct store *s, const struct store_change *c, int64_t keep_s)
+static int set_expiry(struct store *s, const struct work *w)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_EXPIRY_SET);
 
-	sql_int(stmt, 1, c->id);
-	sql_int(stmt, 2, c->at.wall.ms + keep_s * 1000);
+	sql_int(stmt, 1, w->c->id);
+	sql_int(stmt, 2, w->c->at.wall.ms + w->before.keep_s * 1000);
 	return sql_run(stmt);
 }
 
-static int expire_key(struct store *s, const struct store_change *c, const struct before *before)
+static int expire_key(struct store *s, const struct work *w)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_EXPIRE);
 
-	sql_int(stmt, 1, c->id);
-	sql_int(stmt, 2, c->at.wall.ms + KEY_KEPT_MS);
-	sql_int(stmt, 3, before->uid);
+	sql_int(stmt, 1, w->c->id);
+	sql_int(stmt, 2, w->c->at.wall.ms + KEY_KEPT_MS);
+	sql_int(stmt, 3, w->before.uid);
 	return sql_run(stmt);
 }
 
 /* ---- changes ---- */
 
-static int leave_state(struct store *s, const struct store_change *c, const struct before *before)
+static int leave_state(struct store *s, const struct work *w)
 {
+	const struct store_change *c = w->c;
 	int rc = SQLITE_OK;
 
 	s->tally.by_state[c->from]--;
-	if (c->from == JOB_STOPPING || (c->to == JOB_DONE && rows_is_group(before->kind)))
+	if (c->from == JOB_STOPPING || (c->to == JOB_DONE && rows_is_group(w->before.kind)))
 		rc = delete_of(s, c, SQL_STOP_DELETE);
 	if (rc == SQLITE_OK && c->from != JOB_WAITING && c->to != JOB_STOPPING)
-		rc = close_attempt(s, c);
+		rc = close_attempt(s, w);
 	return rc;
 }
 
-static int enter_done(struct store *s, const struct store_change *c, const struct before *before)
+static int enter_done(struct store *s, const struct work *w)
 {
-	int rc = insert_ending(s, c);
+	int rc = insert_ending(s, w);
 
-	s->tally.by_outcome[c->outcome]++;
-	if (rc == SQLITE_OK && (before->flags & ROWS_HAS_DEADLINE))
-		rc = delete_of(s, c, SQL_DEADLINE_DELETE);
-	if (rc == SQLITE_OK && before->keep_s >= 0)
-		rc = set_expiry(s, c, before->keep_s);
-	if (rc == SQLITE_OK && before->has_key)
-		rc = expire_key(s, c, before);
+	s->tally.by_outcome[w->end.outcome]++;
+	if (rc == SQLITE_OK && (w->before.flags & ROWS_HAS_DEADLINE))
+		rc = delete_of(s, w->c, SQL_DEADLINE_DELETE);
+	if (rc == SQLITE_OK && w->before.keep_s >= 0)
+		rc = set_expiry(s, w);
+	if (rc == SQLITE_OK && w->before.has_key)
+		rc = expire_key(s, w);
 	return rc;
 }
 
-static int enter_state(struct store *s, const struct store_change *c, const struct before *before)
+static int enter_state(struct store *s, const struct work *w)
 {
+	const struct store_change *c = w->c;
+
 	s->tally.by_state[c->to]++;
 	switch (c->to) {
 	case JOB_RUNNING:
 		return open_attempt(s, c);
 	case JOB_STOPPING:
-		return insert_stop(s, c);
+		return change_set_stop(s, c->id, c->why, c->by_uid, c->message);
 	case JOB_DONE:
-		return enter_done(s, c, before);
+		return enter_done(s, w);
 	case JOB_WAITING:
 	case N_JOB_STATES:
 		break;
@@ -279,7 +305,8 @@ static bool is_sound(const struct store_change *c)
 	case JOB_STOPPING:
 		return c->from == JOB_RUNNING && rows_stop_word(c->why);
 	case JOB_DONE:
-		return c->from != JOB_DONE && c->outcome != JOB_UNENDED;
+		return c->from != JOB_DONE && c->outcome != JOB_UNENDED &&
+		       (!compose_has_errors(c->compose) || c->error_json);
 	case JOB_WAITING:
 		return (c->from == JOB_RUNNING || c->from == JOB_STOPPING) &&
 		       c->outcome != JOB_UNENDED;
@@ -289,10 +316,27 @@ static bool is_sound(const struct store_change *c)
 	return false;
 }
 
+/* All that a change is, once the fence is passed. */
+static int apply(struct store *s, struct work *w)
+{
+	int rc = compose_run(s, w->c, &w->end);
+
+	if (rc == SQLITE_OK)
+		rc = update_job(s, w);
+	if (rc == SQLITE_OK)
+		rc = insert_event(s, w);
+	if (rc == SQLITE_OK)
+		rc = leave_state(s, w);
+	if (rc == SQLITE_OK)
+		rc = enter_state(s, w);
+	free(w->end.own_result);
+	free(w->end.own_error);
+	return rc;
+}
+
 int change_run(struct store *s, struct store_change *c)
 {
-	struct before before = { 0 };
-	int64_t seq;
+	struct work w = { .c = c };
 	int rc;
 
 	assert(is_sound(c));
@@ -300,17 +344,12 @@ int change_run(struct store *s, struct store_change *c)
 	c->damaged = false;
 	c->seq = 0;
 	c->op.result = 0;
-	rc = pass_fence(s, c, &before);
+	rc = pass_fence(s, c, &w.before);
 	if (rc != SQLITE_OK || c->op.result != 0)
 		return rc;
-	c->seq = seq = s->tally.next_seq++;
-	rc = update_job(s, c, seq);
-	if (rc == SQLITE_OK)
-		rc = insert_event(s, c, seq, before.last_seq);
-	if (rc == SQLITE_OK)
-		rc = leave_state(s, c, &before);
-	if (rc == SQLITE_OK)
-		rc = enter_state(s, c, &before);
+	c->seq = s->tally.next_seq++;
+	rc = apply(s, &w);
+	c->ended_as = w.end.outcome;
 	return rc;
 }
 

@@ -43,6 +43,24 @@ static const char *const texts[N_SQL] = {
 	[SQL_JOB_AGAIN] = "UPDATE job SET state = 'waiting', due = ?4, due_boot = ?5, boot = ?6,"
 			  " last_seq = ?7, tries = nullif(coalesce(tries, 0) + ?8, 0)"
 			  " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	/* ?5: bits of enum store_field */
+	[SQL_JOB_UPDATE] = "UPDATE job SET last_seq = ?4, priority = iif(?5 & 1, ?6, priority),"
+			   " queue = iif(?5 & 2, ?7, queue), due = iif(?5 & 4, ?8, due),"
+			   " due_boot = iif(?5 & 4, ?9, due_boot), boot = iif(?5 & 4, ?10, boot),"
+			   " name = iif(?5 & 8, ?11, name), tags = iif(?5 & 16, ?12, tags),"
+			   " flags = iif(?5 & 32, nullif(coalesce(flags, 0) & ~1 | ?13, 0), flags)"
+			   " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_STOP_ASK] = "INSERT OR REPLACE INTO stop (job, why, by_uid, message)"
+			 " SELECT id, ?4, ?5, ?6 FROM job"
+			 " WHERE id = ?1 AND attempt = ?2 AND state = ?3",
+	[SQL_PART_ENDS] = "SELECT part, id, outcome, result, error FROM job INDEXED BY job_part"
+			  " LEFT JOIN ending ON ending.job = id"
+			  " WHERE parent = ?1 AND run_of = ?2 ORDER BY part",
+	[SQL_PART_END] = "SELECT part, id, outcome, result, error FROM job INDEXED BY job_part"
+			 " LEFT JOIN ending ON ending.job = id"
+			 " WHERE parent = ?1 AND run_of = ?2 AND part = ?3",
+	[SQL_PART_LAST] = "SELECT max(part) FROM job INDEXED BY job_part"
+			  " WHERE parent = ?1 AND run_of = ?2",
 	[SQL_EVENT_INSERT] = "INSERT INTO event (seq, time, job, attempt, state, outcome, prev)"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, attempt, started, started_boot, boot)"

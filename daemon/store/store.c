@@ -88,6 +88,7 @@ static void hand_over(struct store *s)
 	const uint64_t one = 1;
 	bool wake;
 
+	assert(!s->is_with_next); /* its next one comes in the same turn */
 	pthread_mutex_lock(&s->lock);
 	s->n_outbox = 0;
 	op_list_append(&s->inbox, &s->outbox);
@@ -130,7 +131,9 @@ void store_submit(struct store *s, struct store_op *op)
 	op->result = 0;
 	s->n_unanswered++;
 	op_list_add(&s->outbox, op);
-	if (++s->n_outbox >= HAND_OVER && s->is_started)
+	if (!query_is(op->type))
+		s->is_with_next = op->is_with_next;
+	if (++s->n_outbox >= HAND_OVER && s->is_started && !s->is_with_next)
 		hand_over(s);
 	else
 		loop_defer(&s->flush_task);

@@ -84,7 +84,12 @@ struct store_op {
 	struct loop_task task; /* private */
 	struct store *store;   /* private */
 	enum store_op_type type;
-	/* the next write that is submitted goes into the same transaction: nothing comes between */
+	/*
+	 * The next write that is submitted, in this turn of the loop, goes into
+	 * the same transaction, whatever becomes of this one; no other write comes
+	 * between.  On a full disk they stay together: inserts among changes of
+	 * existing jobs are kept like those.
+	 */
 	bool is_with_next;
 	int result; /* set before done(): 0 or the negative errno named at each request */
 	void (*done)(struct store_op *op);
@@ -167,16 +172,30 @@ struct store_insert {
  */
 enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, STOP_DEADLINE, STOP_PARENT, N_STOP_WHY };
 
-/* What the end of a composition makes of its parts' ends (those of its current attempt). */
+/*
+ * What the end of a composition makes of its parts' ends (those of the latest
+ * attempt that made parts), as they are when the change is applied: the ends
+ * that were submitted before it count, also those of the same transaction.
+ *
+ * "errors" are {"job", "index", "code", "message"} of each part that did not
+ * succeed; code is its outcome's word where it has no error, and a message of
+ * more than 1 KiB is cut.
+ *
+ * An outcome of succeeded has to be borne out by the parts: by all for a list,
+ * by the last one, by the winner.  Where it is not, and where the result would
+ * be longer than STORE_RESULT_MAX_BYTES, the job ends as failed instead, with
+ * error part_failed (and "errors"), or too_large: store_change.ended_as.
+ */
 enum store_compose {
 	STORE_COMPOSE_NONE,
-	STORE_COMPOSE_LIST, /* result: the list of their results, null where one did not succeed */
-	STORE_COMPOSE_LAST, /* result: the last one's */
-	STORE_COMPOSE_WINNER, /* result: {"winner", "result"} of the first that succeeded */
-	STORE_COMPOSE_ERRORS, /* error: error_json and "errors" of all that did not succeed */
+	STORE_COMPOSE_LIST,   /* result: the list of their results, null for all but succeeded */
+	STORE_COMPOSE_LAST,   /* result: the last one's */
+	STORE_COMPOSE_WINNER, /* result: {"winner", "result"} of part @winner */
+	STORE_COMPOSE_ERRORS, /* error: error_json, which must be an object, and "errors" in it */
 	STORE_COMPOSE_LIST_AND_ERRORS,
 	N_STORE_COMPOSE
 };
+#define STORE_RESULT_MAX_BYTES (64 << 20)
 
 /*
  * One change of state, fenced: it applies only if the row still is in @from
@@ -206,11 +225,13 @@ struct store_change {
 	bool uses_try;		    /* to waiting: a retry that the document allows was used up */
 	int64_t kept_bytes;	    /* to done: what the job's directory holds */
 	enum store_compose compose; /* to done */
+	unsigned winner;	    /* the part that won, counted from 0 */
 	/* out; result: 0, or -ESTALE: nothing changed */
 	char *spec; /* of waiting -> running; freed with store_change_fini() */
 	size_t spec_len;
 	bool damaged; /* the row's checksum does not match: must not be executed (R1.12) */
 	int64_t seq;  /* the event's number */
+	enum job_outcome ended_as; /* @outcome, unless composing changed it */
 };
 void store_change_fini(struct store_change *c);
 

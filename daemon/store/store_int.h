@@ -38,6 +38,7 @@ struct store {
 	/* the loop's */
 	struct op_list outbox; /* submitted in this turn */
 	unsigned n_outbox;
+	bool is_with_next; /* of the last write in it */
 	/*
 	 * The loop runs.  Before that store_each_live() uses the connection on the
 	 * loop's thread, so nothing is handed over, however much is submitted.
@@ -108,11 +109,35 @@ void *thread_main(void *store);
 int insert_run(struct store *s, struct store_insert *in);
 int change_run(struct store *s, struct store_change *c);
 int change_note(struct store *s, struct store_note *note);
+int update_run(struct store *s, struct store_update *u);
+int update_ask(struct store *s, struct store_ask *ask);
 int change_queue(struct store *s, struct store_queue *q);
 int remove_run(struct store *s, struct store_remove *rm);
 /* @budget: rows that may be looked at; less what was used. */
 int query_run(struct store *s, struct store_op *op, int *budget);
 int list_run(struct store *s, struct store_list *l, int *budget);
+
+/* One row of history; @prev_seq is the job's event before it, 0 = none. */
+struct event {
+	int64_t seq, job, attempt, prev_seq;
+	struct wall at;
+	enum job_state state;
+	enum job_outcome outcome;
+};
+int change_add_event(struct store *s, const struct event *e);
+/* The reason to stop that a job has from now on. */
+int change_set_stop(struct store *s, int64_t id, enum stop_why why, uid_t by_uid,
+		    const char *message);
+
+/* What the end of a composition comes to, from the ends of its parts. */
+struct ending {
+	enum job_outcome outcome;
+	const char *result_json, *error_json; /* borrowed, or */
+	char *own_result, *own_error;	      /* owned */
+};
+bool compose_has_errors(enum store_compose compose);
+/* ret is filled with the change's own, which stands unless the parts say otherwise. */
+int compose_run(struct store *s, const struct store_change *c, struct ending *ret);
 bool query_is(enum store_op_type type);
 
 #endif

@@ -156,7 +156,9 @@ static int write_one(struct store *s, struct store_op *op)
 	case STORE_QUEUE:
 		return change_queue(s, (struct store_queue *)op);
 	case STORE_UPDATE:
+		return update_run(s, (struct store_update *)op);
 	case STORE_ASK:
+		return update_ask(s, (struct store_ask *)op);
 	case STORE_LOAD:
 	case STORE_GET:
 	case STORE_LIST:
@@ -220,18 +222,28 @@ static int transact(struct store *s, const struct op_list *list)
 
 /* ---- a full disk (R1.6) ---- */
 
+/* Is nothing but new jobs asked for, up to the last of those that belong together with @op? */
+static bool is_refusable(const struct store_op *op)
+{
+	while (op->type == STORE_INSERT && op->is_with_next && next_of(op))
+		op = next_of(op);
+	return op->type == STORE_INSERT;
+}
+
 /* New jobs are refused; what concerns those that exist is kept and tried again. */
 static void refuse(struct store *s, struct op_list *list)
 {
 	struct op_list refused = { 0 };
-	struct store_op *op;
 
-	while ((op = op_list_pop(list))) {
-		if (op->type == STORE_INSERT) {
-			op->result = -ENOSPC;
-			op_list_add(&refused, op);
-		} else {
-			op_list_add(&s->kept, op);
+	while (list->first) {
+		bool is_refused = is_refusable(list->first), is_with_next = true;
+
+		while (list->first && is_with_next) {
+			struct store_op *op = op_list_pop(list);
+
+			is_with_next = op->is_with_next;
+			op->result = is_refused ? -ENOSPC : 0;
+			op_list_add(is_refused ? &refused : &s->kept, op);
 		}
 	}
 	answer(&refused);
@@ -300,9 +312,10 @@ static int commit(struct store *s, struct op_list *writes)
 /* As many writes as one transaction takes, and the queries between them. */
 static void take_writes(struct store *s, struct op_list *writes)
 {
+	bool is_with_next = false;
 	size_t n_rows = 0;
 
-	while (s->todo.first && n_rows < ROWS_PER_COMMIT) {
+	while (s->todo.first && (n_rows < ROWS_PER_COMMIT || is_with_next)) {
 		struct store_op *op = op_list_pop(&s->todo);
 
 		if (query_is(op->type)) {
@@ -310,8 +323,10 @@ static void take_writes(struct store *s, struct op_list *writes)
 		} else {
 			op_list_add(writes, op);
 			n_rows += rows_of(op);
+			is_with_next = op->is_with_next;
 		}
 	}
+	assert(!is_with_next); /* hand_over() keeps them together */
 }
 
 static int run_reads(struct store *s)

@@ -126,6 +126,40 @@ START_TEST(a_full_disk_refuses_new_jobs_and_keeps_changes)
 }
 END_TEST
 
+/*
+ * What belongs together stays together: new jobs among changes are kept like
+ * those, new jobs alone are refused like any.
+ */
+START_TEST(a_full_disk_keeps_together_what_belongs_together)
+{
+	int64_t id = fx_insert_one();
+	struct store_new_job jobs[3] = { fx_job(), fx_job(), fx_job() };
+	struct store_insert part = { .jobs = &jobs[0], .n = 1, .at = fx_at(0) };
+	struct store_insert first = { .jobs = &jobs[1], .n = 1, .at = fx_at(0) };
+	struct store_insert second = { .jobs = &jobs[2], .n = 1, .at = fx_at(0) };
+	struct store_change start = fx_change(id, 0, JOB_WAITING, JOB_RUNNING);
+	size_t done = fx.n_done;
+
+	atomic_store(&write_errno, ENOSPC);
+	first.op.is_with_next = part.op.is_with_next = true;
+	fx_submit(&first.op, STORE_INSERT);
+	fx_submit(&second.op, STORE_INSERT);
+	fx_submit(&part.op, STORE_INSERT);
+	fx_submit(&start.op, STORE_CHANGE);
+	while (fx.n_done < done + 2)
+		loop_turn(true);
+	ck_assert_int_eq(first.op.result, -ENOSPC);
+	ck_assert_int_eq(second.op.result, -ENOSPC);
+	atomic_store(&write_errno, 0);
+	while (fx.n_done < done + 4)
+		loop_turn(true);
+	ck_assert_int_eq(part.op.result, 0);
+	ck_assert_int_eq(jobs[0].id, 2);
+	ck_assert_int_eq(start.op.result, 0);
+	store_change_fini(&start);
+}
+END_TEST
+
 /* With nothing to retry, the store finds out by itself that there is space again. */
 START_TEST(space_is_noticed_without_requests)
 {
@@ -330,6 +364,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, setup_faults, teardown_faults);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_full_disk_refuses_new_jobs_and_keeps_changes);
+	tcase_add_test(t, a_full_disk_keeps_together_what_belongs_together);
 	tcase_add_test(t, space_is_noticed_without_requests);
 	tcase_add_test(t, closing_on_a_full_disk_answers_everything);
 	tcase_add_test(t, a_full_disk_does_not_prevent_the_start);
