@@ -42,8 +42,8 @@ struct verb {
 };
 
 extern const struct verb submit_verb, run_verb, list_verb, show_verb, wait_verb, cancel_verb,
-	remove_verb, output_verb, queue_verb, info_verb, stats_verb, reload_verb, shutdown_verb,
-	call_verb;
+	remove_verb, output_verb, queue_verb, info_verb, stats_verb, backup_verb, reload_verb,
+	shutdown_verb, call_verb;
 
 /* In the order of the list that --help prints; ends with NULL. */
 extern const struct verb *const verbs[];

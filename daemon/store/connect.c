@@ -4,9 +4,7 @@
 #include "daemon/store/store_int.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -15,6 +13,7 @@
 
 #include "daemon/store/db.h"
 #include "daemon/store/guard.h"
+#include "daemon/store/target.h"
 #include "proto/xalloc.h"
 
 /*
@@ -44,33 +43,10 @@ int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err)
 	return status;
 }
 
-static int fail_errno(const char *what, const char *path, struct aw_err *err)
+static int fail_errno(int e, const char *what, const char *path, struct aw_err *err)
 {
-	aw_fail(err, AW_IO, "cannot %s %s: %m", what, path);
+	aw_fail(err, AW_IO, "cannot %s %s: %s", what, path, strerror(e));
 	return EX_IOERR;
-}
-
-/* An empty file that is ours alone, for SQLite to fill. */
-static int make_private(const char *path)
-{
-	int fd;
-
-	unlink(path);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	close(fd);
-	return 0;
-}
-
-static int sync_file(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int r = fd < 0 ? -1 : fsync(fd);
-
-	if (fd >= 0)
-		close(fd);
-	return r;
 }
 
 /* ---- a new database ---- */
@@ -108,17 +84,18 @@ static int create(struct store *s, const struct schema *schema, struct aw_err *e
 	cleanup_free char *fresh = xasprintf("%s/%s", s->dir, STORE_FILE_NEW);
 	int r;
 
-	if (make_private(fresh) < 0)
-		return fail_errno("create", fresh, err);
+	r = target_make(fresh);
+	if (r < 0)
+		return fail_errno(-r, "create", fresh, err);
 	r = fill_new(fresh, schema, err);
 	if (r != 0) {
 		unlink(fresh);
 		return r;
 	}
 	if (rename(fresh, s->path) < 0)
-		return fail_errno("create", s->path, err);
+		return fail_errno(errno, "create", s->path, err);
 	if (fsync(s->lock_fd) < 0)
-		return fail_errno("sync", s->dir, err);
+		return fail_errno(errno, "sync", s->dir, err);
 	store_log(s, LOG_INFO, "made a new database, %s", s->path);
 	return 0;
 }
@@ -215,10 +192,10 @@ static int keep_copy(struct store *s, int64_t version, struct aw_err *err)
 {
 	cleanup_free char *fresh = xasprintf("%s/%s.bak", s->dir, STORE_FILE_NEW);
 	cleanup_free char *bak = xasprintf("%s.v%lld.bak", s->path, (long long)version);
-	int rc;
+	int rc, r = target_make(fresh);
 
-	if (make_private(fresh) < 0)
-		return fail_errno("create", fresh, err);
+	if (r < 0)
+		return fail_errno(-r, "create", fresh, err);
 	rc = copy_into(s->db, fresh);
 	if (rc != SQLITE_OK) {
 		int status = connect_fail(s->db, s->path, rc, err);
@@ -226,8 +203,9 @@ static int keep_copy(struct store *s, int64_t version, struct aw_err *err)
 		unlink(fresh);
 		return status;
 	}
-	if (sync_file(fresh) < 0 || rename(fresh, bak) < 0 || fsync(s->lock_fd) < 0)
-		return fail_errno("keep a copy of the database as", bak, err);
+	r = target_publish(fresh, bak, true);
+	if (r < 0)
+		return fail_errno(-r, "keep a copy of the database as", bak, err);
 	store_log(s, LOG_NOTICE, "kept the database of version %lld as %s", (long long)version,
 		  bak);
 	return 0;

@@ -77,6 +77,8 @@ enum store_op_type {
 	STORE_LIST,
 	STORE_SCOPE,
 	STORE_EVENTS,
+	/* neither */
+	STORE_BACKUP,
 	N_STORE_OPS
 };
 
@@ -451,6 +453,33 @@ struct store_events {
 	int64_t pruned_seq; /* events up to here may be missing: their jobs were removed */
 };
 void store_events_fini(struct store_events *e);
+
+/*
+ * ---- a copy of the database, made while all goes on (R1.9) ----
+ *
+ * store_backup_prepare(), then the request, then store_backup_publish().  The
+ * copy is the database as it is at the request's end.  One at a time: the caller
+ * sees to that.
+ */
+struct store_backup {
+	struct store_op op; /* 0, -EIO, or -ECANCELED: the store is closed */
+	char *path, *part; /* own: where it will stand, in a folder without links; where it grows */
+	bool overwrite;
+	int64_t n_bytes;	      /* out */
+	int error;		      /* private: SQLite's, of an -EIO */
+	int n_pages;		      /* private: of the next slice */
+	struct sqlite3 *to;	      /* private, owns */
+	struct sqlite3_backup *state; /* private, owns */
+};
+/*
+ * Blocking, for helper threads; 0, or -EINVAL with @err.  @path is absolute; a
+ * file that is there is refused unless @overwrite.  publish() takes a failed
+ * request, too: it says why and discards.
+ */
+int store_backup_prepare(struct store_backup *b, const char *state_dir, const char *path,
+			 bool overwrite, struct aw_err *err);
+int store_backup_publish(struct store_backup *b, struct aw_err *err);
+void store_backup_fini(struct store_backup *b);
 
 /*
  * ---- start-up (blocking, before the loop runs; what @fn submits waits until it does) ----

@@ -72,6 +72,7 @@ struct store {
 	struct op_list todo;  /* taken, not looked at yet */
 	struct op_list reads; /* queries that may run: all writes before them are committed */
 	struct op_list kept;  /* changes that found the disk full */
+	struct store_backup *backup; /* being made; NULL = none */
 	bool is_full;
 	struct mono retry_at; /* while the disk is full */
 	int wal_frames;	      /* since the last checkpoint */
@@ -99,6 +100,14 @@ int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err);
 
 /* thread.c */
 void *thread_main(void *store);
+
+/*
+ * backup.c, on the store's thread between transactions.  true: @b is over, its
+ * result is set (and s->backup is NULL); false: backup_slice() goes on with it.
+ */
+bool backup_begin(struct store *s, struct store_backup *b);
+bool backup_slice(struct store *s);
+void backup_cancel(struct store *s); /* -ECANCELED */
 
 /*
  * One request each, inside a transaction for those that write.  They return

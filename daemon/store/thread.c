@@ -42,6 +42,8 @@ static void give_up(struct store *s, int rc)
 {
 	int status = db_exit_status(rc) == EX_DATAERR ? EX_DATAERR : EX_IOERR;
 
+	if (s->backup)
+		backup_cancel(s); /* and tell nobody */
 	db_rollback(s->db);
 	snprintf(s->fatal_message, sizeof(s->fatal_message), "%s: %s (%d)", s->path,
 		 sqlite3_errstr(rc), rc);
@@ -164,6 +166,7 @@ static int write_one(struct store *s, struct store_op *op)
 	case STORE_LIST:
 	case STORE_SCOPE:
 	case STORE_EVENTS:
+	case STORE_BACKUP:
 	case N_STORE_OPS:
 		break;
 	}
@@ -318,7 +321,7 @@ static void take_writes(struct store *s, struct op_list *writes)
 	while (s->todo.first && (n_rows < ROWS_PER_COMMIT || is_with_next)) {
 		struct store_op *op = op_list_pop(&s->todo);
 
-		if (query_is(op->type)) {
+		if (query_is(op->type) || op->type == STORE_BACKUP) {
 			op_list_add(&s->reads, op);
 		} else {
 			op_list_add(writes, op);
@@ -329,6 +332,18 @@ static void take_writes(struct store *s, struct op_list *writes)
 	assert(!is_with_next); /* hand_over() keeps them together */
 }
 
+/* One that reads.  true: it can be answered, unless *ret_rc is not 0. */
+static bool run_read(struct store *s, struct store_op *op, int *budget, int *ret_rc)
+{
+	int left = QUERY_ROWS;
+
+	if (op->type == STORE_BACKUP)
+		return backup_begin(s, container_of(op, struct store_backup, op));
+	*ret_rc = query_run(s, op, &left);
+	*budget -= QUERY_ROWS - left + 1;
+	return true;
+}
+
 static int run_reads(struct store *s)
 {
 	struct op_list answered = { 0 };
@@ -337,15 +352,25 @@ static int run_reads(struct store *s)
 
 	while (s->reads.first && budget > 0 && rc == SQLITE_OK) {
 		struct store_op *op = op_list_pop(&s->reads);
-		int left = QUERY_ROWS;
 
-		rc = query_run(s, op, &left);
-		budget -= QUERY_ROWS - left + 1;
-		op_list_add(&answered, op);
+		if (run_read(s, op, &budget, &rc))
+			op_list_add(&answered, op);
 	}
 	if (rc == SQLITE_OK)
 		answer(&answered);
 	return rc;
+}
+
+/* The next pages of a copy that is being made. */
+static void run_backup(struct store *s)
+{
+	struct op_list answered = { 0 };
+	struct store_backup *b = s->backup;
+
+	if (!b || !backup_slice(s))
+		return;
+	op_list_add(&answered, &b->op);
+	answer(&answered);
 }
 
 /*
@@ -387,6 +412,8 @@ static int round_trip(struct store *s)
 		rc = run_reads(s);
 	if (rc == SQLITE_OK)
 		rc = checkpoint(s, CHECKPOINT_FRAMES);
+	if (rc == SQLITE_OK)
+		run_backup(s);
 	return rc;
 }
 
@@ -431,6 +458,7 @@ static bool take(struct store *s, bool *ret_stop)
 	op_list_append(&s->todo, &s->inbox);
 	has_work = s->todo.first || s->reads.first;
 	*ret_stop = s->is_stopping && !has_work;
+	has_work |= s->backup != NULL; /* which a stop gives up */
 	s->is_asleep = !has_work && !*ret_stop;
 	pthread_mutex_unlock(&s->lock);
 	return has_work || *ret_stop;
@@ -451,8 +479,14 @@ static int on_idle(struct store *s)
 /* At the end: one last try; what cannot be kept is told so. */
 static int finish(struct store *s)
 {
+	struct op_list answered = { 0 };
 	int rc = SQLITE_OK;
 
+	if (s->backup) {
+		op_list_add(&answered, &s->backup->op);
+		backup_cancel(s);
+		answer(&answered);
+	}
 	if (!s->is_full)
 		return rc;
 	s->retry_at.ns = 0;

@@ -95,8 +95,9 @@ class TwoUsers(TestCase):
         self.assertEqual(p.stdout, "")
         p = self.as_second(d, "cancel", str(mine))
         self.assertIn(p.returncode, (3, 4), p)
-        p = self.as_second(d, "shutdown")
-        self.assertIn(p.returncode, (3, 4), p)
+        for words in (("shutdown",), ("backup", "/tmp/awaitd-test-never-made")):
+            p = self.as_second(d, *words)
+            self.assertIn(p.returncode, (3, 4), p)
         self.assertEqual(c.get(mine)["state"], "waiting")
         c.call("job.cancel", {"ids": [mine]})
 
@@ -196,6 +197,8 @@ class TwoUsers(TestCase):
         self.assertEqual(p.stderr.replace(str(ours), "N"), absent.stderr.replace("999999", "N"),
                          "somebody else's job looks like none")
         self.assertEqual(self.as_second(d, "cancel", str(ours)).returncode, 4)
+        # Here the second user is the daemon's own, who may have a copy of the store; no third.
+        self.assertEqual(self.as_second(d, "backup", os.path.join(d.state, "copy")).returncode, 0)
         listed = self.as_second(d, "--json", "list")
         self.assertEqual(listed.returncode, 0, listed)
         self.assertNotIn(f'"id":{ours},', listed.stdout.replace(" ", ""))

@@ -193,6 +193,7 @@ static int do_op(struct store_op *op)
 	case STORE_LIST:
 	case STORE_SCOPE:
 	case STORE_EVENTS:
+	case STORE_BACKUP:
 	case N_STORE_OPS:
 		break;
 	}

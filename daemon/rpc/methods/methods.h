@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 /* The descriptors, each beside its handler; rpc/methods.c lists them. */
-extern const struct rpc_method method_daemon_info, method_daemon_stats, method_daemon_reload,
-	method_daemon_shutdown;
+extern const struct rpc_method method_daemon_backup, method_daemon_info, method_daemon_stats,
+	method_daemon_reload, method_daemon_shutdown;
 extern const struct rpc_method method_job_submit, method_job_submit_many, method_job_get,
 	method_job_list, method_job_wait, method_job_cancel, method_job_remove, method_job_output;
 extern const struct rpc_method method_queue_list, method_queue_set, method_queue_pause,
