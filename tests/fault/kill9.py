@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""kill -9 at random moments, eight clients: what was acknowledged stays, what ended has one end.
+
+KILLS of them (20; long: 1,000).  Every EPOCH kills (50) all jobs may end, everything is compared
+once, and a new, empty daemon takes over, so that the copies that the judge looks at
+stay small.
+"""
+import os
+import random
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+from rig import FaultCase, Rig, how_often
+from awaitd_test import IS_SLOW, SEED, main, sleep_until
+
+KILLS = how_often("KILLS", 6 if IS_SLOW else 20, 1000)
+EPOCH = how_often("EPOCH", 50, 50)
+CLIENTS = 3 if IS_SLOW else 8
+
+
+class Kill9(FaultCase):
+    def test_kills(self):
+        web = self.web()
+        chance = random.Random(SEED)
+        self.slowest = 0
+        for first in range(0, KILLS, EPOCH):
+            n = min(EPOCH, KILLS - first)
+            rig = Rig(self, f"epoch {first}", CLIENTS, web=web.url(""))
+            self.epoch(rig, chance, n)
+            print(f"\n{first + n} kills: {rig.figures()}", flush=True)
+            self.assertGreater(len(rig.judge.acknowledged.all), n * 5, "hardly any load")
+            rig.d.remove()
+        print(f"{KILLS} kills, slowest start {self.slowest:.2f} s", flush=True)
+
+    def epoch(self, rig, chance, kills):
+        rig.d.start()
+        rig.start_clients()
+        for _ in range(kills):
+            sleep_until(time.monotonic() + chance.uniform(0.02, 0.6))
+            rig.kill9()
+            rig.check_clients()
+            rig.judge.look()
+            self.slowest = max(self.slowest, rig.d.start())
+        rig.end_clients()
+        rig.finish()
+
+    def test_key_after_a_lost_reply(self):
+        """The client saw no answer and sends again: the same job, whatever became of the first."""
+        d = self.daemon()
+        c = self.client(d)
+        keys = [f"again-{n}" for n in range(50)]
+        for key in keys:
+            c.request("job.submit", {"kind": "timer", "sleep": 0, "key": key})
+        d.kill9()
+        d.start()
+        c = self.client(d)
+        first = [c.submit("timer", sleep=0, key=key)["id"] for key in keys]
+        second = [c.submit("timer", sleep=0, key=key) for key in keys]
+        self.assertEqual([j["id"] for j in second], first)
+        self.assertTrue(all(j["existing"] for j in second))
+        self.assertEqual(len(c.list_all()), len(keys))
+
+
+if __name__ == "__main__":
+    main()
