@@ -3,6 +3,7 @@
 
 #include "client/jobprint.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,7 +12,7 @@
 
 enum { COL_ID, COL_KIND, COL_NAME, COL_STATE, COL_WHEN, COL_SUMMARY, N_COLS };
 
-enum { LABEL_WIDTH = 16 };
+enum { LABEL_WIDTH = 16, CHILDREN_SHOWN = 20 };
 
 #define SECOND INT64_C(1000000)
 
@@ -399,11 +400,75 @@ static void add_times(struct buf *b, const json_t *job)
 	}
 }
 
+/* Each attempt and what became of it; a single one is what the job's own facts say. */
+static void add_attempts(struct buf *b, const json_t *job)
+{
+	const json_t *attempts = json_object_get(job, "attempts");
+	json_t *attempt;
+	size_t i;
+
+	if (json_array_size(attempts) < 2)
+		return;
+	buf_adds(b, "attempts:\n");
+	json_array_foreach(attempts, i, attempt) {
+		const char *started = job_string(attempt, "started_at");
+		char label[32];
+
+		snprintf(label, sizeof(label), "  %lld",
+			 (long long)json_integer_value(json_object_get(attempt, "attempt")));
+		add_label(b, label);
+		if (job_string(attempt, "outcome") != NULL)
+			job_add_state(b, attempt);
+		else
+			buf_adds(b, "running");
+		buf_adds(b, ", started ");
+		time_add(b, started);
+		buf_adds(b, ", ");
+		add_between(b, started, job_string(attempt, "ended_at"));
+		buf_addc(b, '\n');
+	}
+}
+
+/* "12, 13, 14 and 9997 more" */
+static void add_children(struct buf *b, const json_t *job)
+{
+	const json_t *children = json_object_get(job, "children");
+	size_t n = json_array_size(children);
+
+	if (n == 0)
+		return;
+	add_label(b, "children");
+	for (size_t i = 0; i < n && i < CHILDREN_SHOWN; i++)
+		buf_addf(b, "%s%lld", i > 0 ? ", " : "",
+			 (long long)json_integer_value(json_array_get(children, i)));
+	if (n > CHILDREN_SHOWN)
+		buf_addf(b, " and %zu more", n - CHILDREN_SHOWN);
+	buf_addc(b, '\n');
+}
+
+/* "success of 12, done of 13" */
+static void add_needs(struct buf *b, const json_t *job)
+{
+	const json_t *needs = json_object_get(job, "needs");
+	json_t *need;
+	size_t i;
+
+	if (json_array_size(needs) == 0)
+		return;
+	add_label(b, "needs");
+	json_array_foreach(needs, i, need) {
+		buf_adds(b, i > 0 ? ", " : "");
+		out_escape(b, job_string(need, "on"));
+		buf_addf(b, " of %lld",
+			 (long long)json_integer_value(json_object_get(need, "job")));
+	}
+	buf_addc(b, '\n');
+}
+
 void job_print(const json_t *job)
 {
 	static const char *const plain[] = { "kind", "name", "tags", "queue", "priority" };
-	static const char *const rest[] = { "attempt",	"attempts_left", "parent",
-					    "index",	"children",	 "needs",
+	static const char *const rest[] = { "attempt",	"attempts_left", "parent",   "index",
 					    "retry_of", "key",		 "truncated" };
 	struct buf b = { 0 };
 
@@ -414,6 +479,9 @@ void job_print(const json_t *job)
 	add_times(&b, job);
 	for (size_t i = 0; i < sizeof(rest) / sizeof(*rest); i++)
 		add_json_fact(&b, rest[i], json_object_get(job, rest[i]));
+	add_children(&b, job);
+	add_needs(&b, job);
+	add_attempts(&b, job);
 	add_json_fact(&b, "progress", json_object_get(job, "progress"));
 	add_members(&b, "spec", json_object_get(job, "spec"));
 	if (!json_is_null(json_object_get(job, "result")))

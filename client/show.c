@@ -44,8 +44,8 @@ const struct verb show_verb = {
 	.name = "show",
 	.usage = "ID...",
 	.summary = "show all that is known of a job",
-	.help = "Prints the facts of each job, one per line, with times in the local time zone. "
-		"With --json one job "
-		"object per line.",
+	.help = "Prints the facts of each job, one per line, with times in the local time zone; of "
+		"one that was tried more than once also its attempts. With --json one job object "
+		"per line.",
 	.run = show_run,
 };

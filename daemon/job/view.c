@@ -125,6 +125,52 @@ static int attempts_left(const struct store_job *rec)
 	return rec->state == JOB_WAITING ? 1 : 0;
 }
 
+static void add_id(struct buf *b, const char *name, int64_t id)
+{
+	if (id)
+		add_integer(b, name, id);
+	else
+		add_word(b, name, NULL);
+}
+
+static void add_needs(struct buf *b, const struct store_job *rec)
+{
+	add_key(b, "needs");
+	buf_addc(b, '[');
+	for (size_t i = 0; i < rec->n_needs; i++) {
+		buf_adds(b, i ? ",{\"job\":" : "{\"job\":");
+		buf_addi(b, rec->needs[i].job);
+		add_word(b, "on", need_on_name(rec->needs[i].on));
+		buf_addc(b, '}');
+	}
+	buf_addc(b, ']');
+}
+
+/* Most jobs stand alone. */
+static void add_relations(struct buf *b, const struct store_job *rec)
+{
+	if (!rec->parent && !rec->n_children && !rec->n_needs && !rec->retry_of) {
+		buf_adds(b, ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],"
+			    "\"retry_of\":null");
+		return;
+	}
+	add_id(b, "parent", rec->parent);
+	if (rec->parent)
+		add_integer(b, "index", rec->part);
+	else
+		add_word(b, "index", NULL);
+	add_key(b, "children");
+	buf_addc(b, '[');
+	for (size_t i = 0; i < rec->n_children; i++) {
+		if (i)
+			buf_addc(b, ',');
+		buf_addi(b, rec->children[i]);
+	}
+	buf_addc(b, ']');
+	add_needs(b, rec);
+	add_id(b, "retry_of", rec->retry_of);
+}
+
 static void print_view(struct buf *b, const struct view *v)
 {
 	const struct store_job *rec = v->rec;
@@ -151,8 +197,7 @@ static void print_view(struct buf *b, const struct view *v)
 	/* One that was cut off and waits again has not started. */
 	add_time(b, "started_at", rec->state == JOB_WAITING ? (struct wall){ 0 } : rec->started);
 	add_time(b, "ended_at", rec->ended);
-	buf_adds(b,
-		 ",\"parent\":null,\"index\":null,\"children\":[],\"needs\":[],\"retry_of\":null");
+	add_relations(b, rec);
 	add_key(b, "key");
 	buf_add_json(b, v->key);
 	add_key(b, "progress");

@@ -54,6 +54,16 @@ static bool has_bit(unsigned set, unsigned value)
 	return set == 0 || (set & 1u << value);
 }
 
+static bool is_part_of_any(sqlite3_stmt *stmt, const struct store_list *l)
+{
+	int64_t parent = sqlite3_column_int64(stmt, ROWS_PARENT);
+
+	for (size_t i = 0; i < l->n_parents; i++)
+		if (l->parents[i] == parent)
+			return true;
+	return l->n_parents == 0;
+}
+
 /* Does the row pass?  The cheapest filters first. false in *ret_sound: damaged. */
 static bool is_wanted(sqlite3_stmt *stmt, const struct store_list *l, bool *ret_sound)
 {
@@ -62,6 +72,8 @@ static bool is_wanted(sqlite3_stmt *stmt, const struct store_list *l, bool *ret_
 	enum job_outcome outcome = JOB_UNENDED;
 
 	if (l->parent == -1 && sqlite3_column_type(stmt, ROWS_PARENT) != SQLITE_NULL)
+		return false;
+	if (!is_part_of_any(stmt, l))
 		return false;
 	if (l->uid != STORE_ANY_UID && l->uid != (uid_t)sqlite3_column_int64(stmt, ROWS_UID))
 		return false;

@@ -386,9 +386,11 @@ struct store_list {
 	struct store_op op;
 	unsigned states, outcomes, kinds;			/* 1u << value */
 	const char *const *queues, *const *names, *const *tags; /* NULL = all */
-	uid_t uid;	/* only this owner's, or STORE_ANY_UID */
-	int64_t parent; /* only parts of this one; 0 = whatever; -1 = top level only */
-	int64_t after;	/* 0 = from the start */
+	uid_t uid;		/* only this owner's, or STORE_ANY_UID */
+	int64_t parent;		/* only parts of this one; 0 = whatever; -1 = top level only */
+	const int64_t *parents; /* or of any of these, 0 = top level; @n_parents of them */
+	size_t n_parents;
+	int64_t after; /* 0 = from the start */
 	bool descending;
 	size_t limit;
 	size_t max_bytes; /* end the page early beyond this much text */

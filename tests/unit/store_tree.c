@@ -222,6 +222,22 @@ START_TEST(parts_are_listed_in_pages)
 	ck_assert_uint_eq(l.jobs[0].n_children, 7);
 	ck_assert_int_eq(l.jobs[1].id, group + 15);
 	store_list_fini(&l);
+	/* Of either composition's parts and top level, in the order of ids. */
+	l = parts_of(0);
+	l.parents = (int64_t[]){ group, group + 15 };
+	l.n_parents = 2;
+	ck_assert_int_eq(fx_run(&l.op, STORE_LIST), 0);
+	ck_assert_uint_eq(l.n, 21);
+	ck_assert_int_eq(l.jobs[0].id, group + 1);
+	ck_assert_int_eq(l.jobs[20].id, group + 22);
+	store_list_fini(&l);
+	l.parents = (int64_t[]){ 0, group + 15 };
+	ck_assert_int_eq(fx_run(&l.op, STORE_LIST), 0);
+	ck_assert_uint_eq(l.n, 9);
+	ck_assert_int_eq(l.jobs[0].id, group);
+	ck_assert_int_eq(l.jobs[1].id, group + 15);
+	ck_assert_int_eq(l.jobs[2].id, group + 16);
+	store_list_fini(&l);
 	l = parts_of(group + 3); /* a part has none */
 	ck_assert_int_eq(fx_run(&l.op, STORE_LIST), 0);
 	ck_assert_uint_eq(l.n, 0);

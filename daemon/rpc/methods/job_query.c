@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/base/utf8.h"
 #include "daemon/job/engine.h"
 #include "daemon/rpc/methods/methods.h"
 #include "proto/limits.h"
 #include "proto/names.h"
+#include "proto/units.h"
 #include "proto/xalloc.h"
 
 /* job.get and job.list. */
-
-#define FILTER_VALUES_MAX 100
 
 /* ---- job.get ---- */
 
@@ -25,6 +24,46 @@ struct get {
 	struct rpc_call *call;
 	int64_t id;
 };
+
+static void add_time(struct buf *b, const char *key, struct wall t)
+{
+	char text[TIME_TEXT_BYTES];
+
+	buf_adds(b, key);
+	if (t.ms)
+		time_format(t.ms, text);
+	buf_add_json_string(b, t.ms ? text : NULL);
+}
+
+static void add_attempt(struct buf *b, const struct store_attempt *a)
+{
+	json_t *error = a->error_json ? json_loads(a->error_json, JSON_DECODE_ANY, NULL) : NULL;
+
+	buf_adds(b, "{\"attempt\":");
+	buf_addi(b, a->attempt);
+	add_time(b, ",\"started_at\":", a->started);
+	add_time(b, ",\"ended_at\":", a->ended);
+	buf_adds(b, ",\"outcome\":");
+	buf_add_json_string(b, job_outcome_name(a->outcome));
+	buf_adds(b, ",\"error\":");
+	buf_add_json(b, error);
+	buf_addc(b, '}');
+	json_decref(error);
+}
+
+/* Into the job object that is printed in @b: job.get alone has them. */
+static void add_attempts(struct buf *b, const struct store_job *rec)
+{
+	assert(b->len && b->data[b->len - 1] == '}');
+	b->len--;
+	buf_adds(b, ",\"attempts\":[");
+	for (size_t i = 0; i < rec->n_attempts; i++) {
+		if (i)
+			buf_addc(b, ',');
+		add_attempt(b, &rec->attempts[i]);
+	}
+	buf_adds(b, "]}");
+}
 
 static void on_got(struct store_op *op)
 {
@@ -38,6 +77,7 @@ static void on_got(struct store_op *op)
 		reply_not_found(&err, g->id);
 	} else {
 		engine_print_job(&b, &g->get.jobs[0], rpc_viewer(g->call), true);
+		add_attempts(&b, &g->get.jobs[0]);
 	}
 	if (err.code)
 		rpc_finish_fail(g->call, &err);
@@ -55,7 +95,13 @@ static struct rpc_done get(struct rpc_call *call, json_t *params)
 
 	g->call = call;
 	g->id = json_integer_value(json_object_get(params, "id"));
-	reply_query(&g->get, &g->id, 1, on_got);
+	g->get = (struct store_get){
+		.op = { .type = STORE_GET, .done = on_got },
+		.ids = &g->id,
+		.n = 1,
+		.with_attempts = true,
+	};
+	store_submit(engine_store(), &g->get.op);
 	return rpc_later(call, NULL, NULL);
 }
 
@@ -79,6 +125,7 @@ struct list_jobs {
 	struct rpc_call *call;
 	json_t *params;			      /* owns; the filters' text is in it */
 	const char **queues, **names, **tags; /* own the arrays */
+	int64_t *parents;		      /* owns */
 };
 
 static void list_free(struct list_jobs *l)
@@ -87,123 +134,45 @@ static void list_free(struct list_jobs *l)
 	free(l->queues);
 	free(l->names);
 	free(l->tags);
+	free(l->parents);
 	json_decref(l->params);
 	free(l);
 }
 
-/* How many values a filter has, and each of them: one string, or a list. */
-static size_t n_values(const json_t *value)
+/* A job's id, or null for top level, as the store has them: 0 is top level.  -1: neither. */
+static int64_t read_parent(const json_t *value)
 {
-	return json_is_array(value) ? json_array_size(value) : json_is_string(value);
-}
-
-static const char *value_at(const json_t *value, size_t i)
-{
-	return json_string_value(json_is_array(value) ? json_array_get(value, i) : value);
-}
-
-static int too_many(const char *key, struct aw_err *err)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/%s", key);
-	return aw_fail_at(err, AW_PARAMS, path, "\"%s\" may have at most %d values", key,
-			  FILTER_VALUES_MAX);
-}
-
-static int unknown_word(const char *key, const json_t *value, size_t i, const char *const *words,
-			struct aw_err *err)
-{
-	const char *word = value_at(value, i);
-	struct buf known = { 0 };
-	char path[64];
-
-	for (const char *const *w = words; *w; w++) {
-		buf_adds(&known, w == words ? "" : ", ");
-		buf_adds(&known, *w);
-	}
-	if (json_is_array(value))
-		snprintf(path, sizeof(path), "/%s/%zu", key, i);
-	else
-		snprintf(path, sizeof(path), "/%s", key);
-	aw_fail_at(err, AW_PARAMS, path, "\"%.*s\" is no %s; there are %s",
-		   (int)utf8_bounded(word, 40), word, key, buf_terminate(&known));
-	buf_fini(&known);
-	return -EINVAL;
-}
-
-static const char *const state_words[] = { "waiting", "running", "stopping", "done", NULL };
-static const char *const outcome_words[] = { "succeeded", "failed", "timed_out", "cancelled",
-					     "skipped",	  "lost",   NULL };
-static const char *const kind_words[] = { "timer",    "fetch", "worker", "gather",
-					  "sequence", "race",  NULL };
-
-/* A filter of words from a fixed set, as bits. */
-static int filter_bits(const json_t *params, const char *key, int (*parse)(const char *word),
-		       const char *const *words, unsigned *ret, struct aw_err *err)
-{
-	const json_t *value = json_object_get(params, key);
-	size_t n = n_values(value);
-
-	if (n > FILTER_VALUES_MAX)
-		return too_many(key, err);
-	for (size_t i = 0; i < n; i++) {
-		int bit = parse(value_at(value, i));
-
-		if (bit < 0)
-			return unknown_word(key, value, i, words, err);
-		*ret |= 1u << bit;
-	}
-	return 0;
-}
-
-/* A filter of free text, as a NULL-terminated array that borrows from @params. */
-static int filter_texts(const json_t *params, const char *key, const char ***ret,
-			struct aw_err *err)
-{
-	const json_t *value = json_object_get(params, key);
-	size_t n = n_values(value);
-
-	if (n > FILTER_VALUES_MAX)
-		return too_many(key, err);
-	if (n == 0)
+	if (json_is_null(value))
 		return 0;
-	*ret = xcalloc(n + 1, sizeof(**ret));
-	for (size_t i = 0; i < n; i++)
-		(*ret)[i] = value_at(value, i);
-	return 0;
+	return json_is_integer(value) && json_integer_value(value) > 0 ? json_integer_value(value)
+								       : -1;
 }
 
-static bool is_parent(const json_t *value)
+static int filter_parents(struct list_jobs *l, struct aw_err *err)
 {
-	return json_is_null(value) || (json_is_integer(value) && json_integer_value(value) > 0);
-}
+	const json_t *value = json_object_get(l->params, "parent");
+	size_t n = json_is_array(value) ? json_array_size(value) : value != NULL;
+	struct store_list *q = &l->list;
 
-/*
- * No job is part of another until compositions are built: null (top level
- * only) takes all, any id takes none.
- */
-static int filter_parent(const json_t *params, bool *ret_none, struct aw_err *err)
-{
-	const json_t *value = json_object_get(params, "parent");
-	size_t n = json_is_array(value) ? json_array_size(value) : 1;
-
-	*ret_none = value;
-	if (!value)
-		return 0;
-	if (n == 0 || n > FILTER_VALUES_MAX)
+	if (value && (n == 0 || n > FILTER_MAX))
 		return aw_fail_at(err, AW_PARAMS, "/parent", "\"parent\" may have 1 to %d values",
-				  FILTER_VALUES_MAX);
+				  FILTER_MAX);
+	l->parents = xcalloc(n + 1, sizeof(*l->parents));
 	for (size_t i = 0; i < n; i++) {
-		const json_t *one = json_is_array(value) ? json_array_get(value, i) : value;
-
-		if (!is_parent(one))
+		l->parents[i] =
+			read_parent(json_is_array(value) ? json_array_get(value, i) : value);
+		if (l->parents[i] < 0)
 			return aw_fail_at(err, AW_PARAMS, "/parent",
 					  "\"parent\" must be a job's id, null for top level, or a "
 					  "list of them");
-		if (json_is_null(one))
-			*ret_none = false;
 	}
+	/* Of a single one the store finds the parts without looking at all jobs. */
+	if (n == 1) {
+		q->parent = l->parents[0] ? l->parents[0] : -1;
+		return 0;
+	}
+	q->parents = l->parents;
+	q->n_parents = n;
 	return 0;
 }
 
@@ -235,17 +204,17 @@ static int read_order(const json_t *params, bool *ret_descending, struct aw_err 
 	return aw_fail_at(err, AW_PARAMS, "/order", "\"order\" must be \"id\" or \"-id\"");
 }
 
-static int read_list(struct list_jobs *l, bool *ret_none, struct aw_err *err)
+static int read_list(struct list_jobs *l, struct aw_err *err)
 {
 	const json_t *p = l->params, *limit = json_object_get(p, "limit");
 	struct store_list *q = &l->list;
 
-	if (filter_bits(p, "state", job_state_parse, state_words, &q->states, err) < 0 ||
-	    filter_bits(p, "outcome", job_outcome_parse, outcome_words, &q->outcomes, err) < 0 ||
-	    filter_bits(p, "kind", job_kind_parse, kind_words, &q->kinds, err) < 0 ||
+	if (filter_bits(p, "state", &filter_states, &q->states, err) < 0 ||
+	    filter_bits(p, "outcome", &filter_outcomes, &q->outcomes, err) < 0 ||
+	    filter_bits(p, "kind", &filter_kinds, &q->kinds, err) < 0 ||
 	    filter_texts(p, "queue", &l->queues, err) < 0 ||
 	    filter_texts(p, "name", &l->names, err) < 0 ||
-	    filter_texts(p, "tag", &l->tags, err) < 0 || filter_parent(p, ret_none, err) < 0 ||
+	    filter_texts(p, "tag", &l->tags, err) < 0 || filter_parents(l, err) < 0 ||
 	    read_after(p, &q->after, err) < 0 || read_order(p, &q->descending, err) < 0)
 		return -EINVAL;
 	q->queues = l->queues;
@@ -303,23 +272,18 @@ static void on_listed(struct store_op *op)
 
 static struct rpc_done list_jobs(struct rpc_call *call, json_t *params)
 {
-	static const char nothing[] = "{\"jobs\":[],\"next\":null}";
 	struct list_jobs *l = xcalloc(1, sizeof(*l));
 	struct aw_err err = { 0 };
 	struct rpc_done done;
-	bool is_none;
 
 	l->call = call;
 	l->params = json_incref(params);
-	if (read_list(l, &is_none, &err) < 0) {
-		done = rpc_fail(call, &err);
-	} else if (is_none) {
-		done = rpc_reply_text(call, nothing, sizeof(nothing) - 1);
-	} else {
+	if (read_list(l, &err) == 0) {
 		l->list.op = (struct store_op){ .type = STORE_LIST, .done = on_listed };
 		store_submit(engine_store(), &l->list.op);
 		return rpc_later(call, NULL, NULL);
 	}
+	done = rpc_fail(call, &err);
 	list_free(l);
 	aw_err_fini(&err);
 	return done;
@@ -343,7 +307,7 @@ static const struct rpc_param list_params[] = {
 
 const struct rpc_method method_job_list = {
 	.name = "job.list",
-	.summary = "jobs by state, outcome, kind, queue, name and tag, page by page",
+	.summary = "jobs by state, outcome, kind, queue, name, tag and parent, page by page",
 	.params = list_params,
 	.flags = RPC_WHILE_STOPPING,
 	.handler = list_jobs,

@@ -50,4 +50,24 @@ void reply_errors_fini(struct reply_errors *e);
 void reply_finish_each(struct rpc_call *call, const struct store_job *recs, size_t n,
 		       struct reply_errors *e);
 
+/* ---- filters (filter.c) ---- */
+
+#define FILTER_MAX 100 /* values of one */
+
+/* The words of a set, and the enum behind them. */
+struct filter_words {
+	const char *what;	  /* one of them: "state" */
+	const char *const *words; /* ends with NULL */
+	int (*parse)(const char *word);
+};
+extern const struct filter_words filter_states, filter_outcomes, filter_kinds;
+/* The filter @key of words from a fixed set, as bits: 0 = there is none.  0 or -EINVAL. */
+int filter_bits(const json_t *params, const char *key, const struct filter_words *words,
+		unsigned *ret, struct aw_err *err);
+/*
+ * A filter of free text, as a NULL-terminated array that borrows from @params;
+ * the caller frees it.  0 or -EINVAL.
+ */
+int filter_texts(const json_t *params, const char *key, const char ***ret, struct aw_err *err);
+
 #endif
