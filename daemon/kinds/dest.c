@@ -83,15 +83,16 @@ static const char *find_root(const char *path, char *const *roots, char *root)
 	const char *best = NULL;
 
 	for (; roots && *roots; roots++) {
-		char text[PATH_MAX] = "";
+		char text[PATH_MAX];
 		const char *why, *rest;
 
+		text[0] = '\0';
 		if (add_components(text, 0, *roots, &why) < 0)
 			continue;
 		rest = below(path, text);
 		if (rest && (!best || rest > best)) {
 			best = rest;
-			memcpy(root, text, sizeof(text));
+			memcpy(root, text, strlen(text) + 1);
 		}
 	}
 	return best;
@@ -99,11 +100,12 @@ static const char *find_root(const char *path, char *const *roots, char *root)
 
 int dest_check(const char *output, char *const *roots, char **ret_path, struct aw_err *err)
 {
-	char path[PATH_MAX] = "", root[PATH_MAX];
+	char path[PATH_MAX], root[PATH_MAX];
 	const char *why = NULL;
 	size_t len = strlen(output);
 	int n = 0;
 
+	path[0] = '\0';
 	if (!roots || !roots[0])
 		return refuse(err,
 			      "has no folder it may be in: set output_roots in the configuration");

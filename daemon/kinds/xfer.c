@@ -41,11 +41,16 @@ static char *address_text(const struct sockaddr *address)
 
 int xfer_check_url(const char *url, struct aw_err *err)
 {
+	cleanup_free char *host = NULL;
 	CURLUcode code;
-	CURLU *u = xferurl_parse(url, &code);
-	cleanup_free char *host = u ? xferurl_part(u, CURLUPART_HOST, 0) : NULL;
-	bool is_http = u && (xferurl_has_scheme(u, "http") || xferurl_has_scheme(u, "https"));
+	bool is_http;
+	CURLU *u;
 
+	if (xferurl_is_plain(url))
+		return 0;
+	u = xferurl_parse(url, &code);
+	host = u ? xferurl_part(u, CURLUPART_HOST, 0) : NULL;
+	is_http = u && (xferurl_has_scheme(u, "http") || xferurl_has_scheme(u, "https"));
 	curl_url_cleanup(u);
 	if (!u)
 		return aw_fail_at(err, AW_PARAMS, "/url", "is not a usable URL: %s%s",

@@ -52,6 +52,44 @@ bool xferurl_has_scheme(CURLU *u, const char *scheme)
 	return strcmp(text, scheme) == 0;
 }
 
+static bool is_word(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* Past a name of words with "-" or "." between them. */
+static const char *skip_host(const char *p)
+{
+	while (is_word(*p) || ((*p == '-' || *p == '.') && is_word(p[-1]) && is_word(p[1])))
+		p++;
+	return p;
+}
+
+bool xferurl_is_plain(const char *url)
+{
+	static const char harmless[] = "/._~-?=&%+,";
+	const char *host = strncmp(url, "https://", 8) == 0  ? url + 8
+			   : strncmp(url, "http://", 7) == 0 ? url + 7
+							     : "";
+	const char *p = skip_host(host);
+
+	if (p == host)
+		return false;
+	if (*p == ':') {
+		size_t n_digits = strspn(p + 1, "0123456789");
+
+		/* Of more digits not every number is a port. */
+		if (n_digits < 1 || n_digits > 4 || p[1] == '0')
+			return false;
+		p += 1 + n_digits;
+	}
+	if (*p && *p != '/')
+		return false;
+	while (is_word(*p) || (*p && strchr(harmless, *p)))
+		p++;
+	return !*p;
+}
+
 CURLU *xferurl_parse(const char *url, CURLUcode *ret_code)
 {
 	CURLU *u = curl_url();

@@ -21,6 +21,12 @@ bool xferurl_same_origin(CURLU *a, CURLU *b);
 bool xferurl_has_scheme(CURLU *u, const char *scheme);
 
 /*
+ * An http(s) URL of so plain a form that it needs no look by the parser, which
+ * costs more than all other checks of a fetch.  No user, no escapes wanted.
+ */
+bool xferurl_is_plain(const char *url);
+
+/*
  * Parse @url; NULL with @ret_code if it is none.  Characters beyond ASCII in
  * path and query are encoded, so that people may paste what they see.
  */
