@@ -16,6 +16,7 @@
 #include "daemon/rpc/admins.h"
 #include "daemon/rpc/server.h"
 #include "daemon/store/store.h"
+#include "proto/jsonmem.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -251,6 +252,7 @@ static int run(bool is_init)
 
 	raise_open_files();
 	tune_malloc();
+	jsonmem_init();
 	if (conf->is_system)
 		(void)prctl(PR_SET_DUMPABLE, 0);
 	if (start_loop(&err) < 0)

@@ -34,6 +34,7 @@ CASES = [
     ("calls", "proto/buf.c", GOOD + "int f(void) { return atoi(s); }\n", "atoi"),
     ("calls", "proto/buf.c", GOOD + "/* atoi(s) */ char *t = \"atoi(s)\";\n", None),
     ("calls", "proto/buf.c", GOOD + "int f(void) { return my_atoi(s); }\n", None),
+    ("calls", "daemon/log.c", GOOD + "char *f(void) { return json_dumps(v, 0); }\n", "free()"),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return time(NULL); }\n", "clocks"),
     ("calls", "daemon/base/now.c", GOOD + "int f(void) { return time(NULL); }\n", None),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return open(p, O_RDONLY); }\n", "O_CLOEXEC"),
