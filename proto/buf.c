@@ -19,7 +19,7 @@ void buf_fini(struct buf *b)
 	*b = (struct buf){ 0 };
 }
 
-static void buf_grow(struct buf *b, size_t more_bytes)
+void buf_grow(struct buf *b, size_t more_bytes)
 {
 	size_t need, size = b->size ? b->size : FIRST_SIZE_BYTES;
 
@@ -29,32 +29,6 @@ static void buf_grow(struct buf *b, size_t more_bytes)
 		size *= 2;
 	b->data = xrealloc(b->data, size);
 	b->size = size;
-}
-
-void buf_reserve(struct buf *b, size_t more_bytes)
-{
-	if (b->size - b->len < more_bytes)
-		buf_grow(b, more_bytes);
-}
-
-void buf_add(struct buf *b, const void *data, size_t len)
-{
-	if (len == 0)
-		return;
-	buf_reserve(b, len);
-	memcpy(b->data + b->len, data, len);
-	b->len += len;
-}
-
-void buf_addc(struct buf *b, char c)
-{
-	buf_reserve(b, 1);
-	b->data[b->len++] = c;
-}
-
-void buf_adds(struct buf *b, const char *s)
-{
-	buf_add(b, s, strlen(s));
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

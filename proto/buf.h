@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * A growing string of bytes.  Replies of fixed shape are printed into one of
@@ -20,10 +21,35 @@ struct buf {
 };
 
 void buf_fini(struct buf *b);
-void buf_reserve(struct buf *b, size_t more_bytes);
-void buf_add(struct buf *b, const void *data, size_t len);
-void buf_addc(struct buf *b, char c);
-void buf_adds(struct buf *b, const char *s);
+void buf_grow(struct buf *b, size_t more_bytes); /* beyond what there is room for */
+
+/* Here for the compiler: what is added is short, and most of it is known to it. */
+static inline void buf_reserve(struct buf *b, size_t more_bytes)
+{
+	if (b->size - b->len < more_bytes)
+		buf_grow(b, more_bytes);
+}
+
+static inline void buf_add(struct buf *b, const void *data, size_t len)
+{
+	if (len == 0)
+		return;
+	buf_reserve(b, len);
+	memcpy(b->data + b->len, data, len);
+	b->len += len;
+}
+
+static inline void buf_addc(struct buf *b, char c)
+{
+	buf_reserve(b, 1);
+	b->data[b->len++] = c;
+}
+
+static inline void buf_adds(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Decimal, faster than printf. */
 void buf_addi(struct buf *b, int64_t value);

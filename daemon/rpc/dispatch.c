@@ -133,19 +133,35 @@ static bool refuse_huge_batch(struct rpc_call *call)
 	return true;
 }
 
+/* Where the result is printed to, up to end_result(); NULL: nobody is told. */
+static struct buf *begin_result(struct rpc_call *call)
+{
+	struct buf *out;
+
+	if (!is_answerable(call) || refuse_huge_batch(call))
+		return NULL;
+	out = answer_begin(call->conn, call->batch);
+	message_begin_result(out, call->id);
+	return out;
+}
+
+static void end_result(struct rpc_call *call, struct buf *out)
+{
+	buf_addc(out, '}');
+	answer_end(call->conn, call->batch);
+}
+
 /* The result as JSON or, if that is NULL, as text. */
 static void answer_call(struct rpc_call *call, json_t *result, const char *text, size_t len)
 {
-	if (is_answerable(call) && !refuse_huge_batch(call)) {
-		struct buf *out = answer_begin(call->conn, call->batch);
+	struct buf *out = begin_result(call);
 
-		message_begin_result(out, call->id);
+	if (out) {
 		if (result)
 			buf_add_json(out, result);
 		else
 			buf_add(out, text, len);
-		buf_addc(out, '}');
-		answer_end(call->conn, call->batch);
+		end_result(call, out);
 	}
 	json_decref(result);
 }
@@ -249,6 +265,19 @@ void rpc_finish_text(struct rpc_call *call, const char *text, size_t len)
 {
 	assert(call->is_later);
 	answer_call(call, NULL, text, len);
+	call_free(call);
+}
+
+struct buf *rpc_finish_begin(struct rpc_call *call)
+{
+	assert(call->is_later);
+	return begin_result(call);
+}
+
+void rpc_finish_end(struct rpc_call *call, struct buf *out)
+{
+	if (out)
+		end_result(call, out);
 	call_free(call);
 }
 

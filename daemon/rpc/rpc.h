@@ -92,6 +92,13 @@ struct rpc_done rpc_later(struct rpc_call *call, void (*on_gone)(void *arg), voi
 void rpc_finish(struct rpc_call *call, json_t *result); /* takes result */
 void rpc_finish_text(struct rpc_call *call, const char *text, size_t len);
 void rpc_finish_fail(struct rpc_call *call, const struct aw_err *err);
+/*
+ * The same as rpc_finish_text() for what is printed straight to where it goes:
+ * one value, by nothing that could answer another call.  NULL: nobody is
+ * there to read it, so print nothing.  Then the end, with the same @out.
+ */
+struct buf *rpc_finish_begin(struct rpc_call *call);
+void rpc_finish_end(struct rpc_call *call, struct buf *out);
 
 /* A notification to the call's connection (of a follow, for one). */
 void rpc_notify(struct rpc_call *call, const char *method, json_t *params); /* takes params */

@@ -65,13 +65,15 @@ static struct rpc_done send_off(struct submit *w, bool is_many)
 
 /* ---- one ---- */
 
-/* "existing" goes into the job object that is printed in @b. */
-static void finish_one(struct submit *w, struct buf *b, bool is_existing)
+/* "existing" goes into the job object that was printed last; @out may be NULL. */
+static void finish_one(struct submit *w, struct buf *out, bool is_existing)
 {
-	assert(b->len && b->data[b->len - 1] == '}');
-	b->len--;
-	buf_adds(b, is_existing ? ",\"existing\":true}" : ",\"existing\":false}");
-	rpc_finish_text(w->call, b->data, b->len);
+	if (out) {
+		assert(out->len && out->data[out->len - 1] == '}');
+		out->len--;
+		buf_adds(out, is_existing ? ",\"existing\":true}" : ",\"existing\":false}");
+	}
+	rpc_finish_end(w->call, out);
 	submit_free(w);
 }
 
@@ -79,7 +81,7 @@ static void on_existing(struct store_op *op)
 {
 	struct submit *w = container_of(op, struct submit, get.op);
 	struct aw_err err = { 0 };
-	struct buf b = { 0 };
+	struct buf *out;
 
 	if (op->result < 0 || !w->get.jobs[0].id) {
 		/* The key outlives its job (R2.6). */
@@ -95,16 +97,17 @@ static void on_existing(struct store_op *op)
 		submit_free(w);
 		return;
 	}
-	engine_print_job(&b, &w->get.jobs[0], rpc_viewer(w->call), true);
-	finish_one(w, &b, true);
-	buf_fini(&b);
+	out = rpc_finish_begin(w->call);
+	if (out)
+		engine_print_job(out, &w->get.jobs[0], rpc_viewer(w->call), true);
+	finish_one(w, out, true);
 }
 
 static void on_submitted(struct submission *s)
 {
 	struct submit *w = s->arg;
 	const struct store_new_job *job;
-	struct buf b = { 0 };
+	struct buf *out;
 
 	if (s->result < 0) {
 		rpc_finish_fail(w->call, &s->err);
@@ -116,9 +119,10 @@ static void on_submitted(struct submission *s)
 		reply_query(&w->get, &job->id, 1, on_existing);
 		return;
 	}
-	engine_print_submitted(&b, s, 0);
-	finish_one(w, &b, false);
-	buf_fini(&b);
+	out = rpc_finish_begin(w->call);
+	if (out)
+		engine_print_submitted(out, s, 0);
+	finish_one(w, out, false);
 }
 
 static struct rpc_done submit(struct rpc_call *call, json_t *params)
