@@ -21,7 +21,8 @@
 
 bool query_is(enum store_op_type type)
 {
-	return type == STORE_LOAD || type == STORE_GET || type == STORE_LIST;
+	return type == STORE_LOAD || type == STORE_GET || type == STORE_LIST ||
+	       type == STORE_SCOPE || type == STORE_EVENTS;
 }
 
 /* ---- records by id ---- */
@@ -133,5 +134,9 @@ int query_run(struct store *s, struct store_op *op, int *budget)
 		return run_get(s, (struct store_get *)op, budget);
 	if (op->type == STORE_LIST)
 		return list_run(s, (struct store_list *)op, budget);
+	if (op->type == STORE_SCOPE)
+		return scope_run(s, (struct store_scope *)op, budget);
+	if (op->type == STORE_EVENTS)
+		return events_run(s, (struct store_events *)op, budget);
 	return run_load(s, (struct store_load *)op, budget);
 }

@@ -70,16 +70,20 @@ int remove_run(struct store *s, struct store_remove *rm)
 		SQL_JOB_DELETE,
 	};
 	struct victim v = { 0 };
+	int64_t last_seq;
 	int rc;
 
 	rm->op.result = 0;
 	rc = find(s, rm, &v);
 	if (rc != SQLITE_OK || rm->op.result != 0)
 		return rc;
+	last_seq = v.last_seq;
 	while (rc == SQLITE_OK && v.last_seq != 0)
 		rc = delete_event(s, &v.last_seq, rm->id);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && rc == SQLITE_OK; i++)
 		rc = delete_of(s, rows[i], rm->id);
+	if (rc == SQLITE_OK && last_seq > s->tally.pruned_seq)
+		s->tally.pruned_seq = last_seq;
 	s->tally.by_state[JOB_DONE]--;
 	s->tally.by_outcome[v.outcome]--;
 	return rc;

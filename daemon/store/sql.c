@@ -114,6 +114,20 @@ static const char *const texts[N_SQL] = {
 				" WHERE parent = ?1 AND (run_of, part) < (?2, ?3)"
 				" ORDER BY run_of DESC, part DESC",
 	[SQL_PART_PLACE] = "SELECT run_of, part FROM job WHERE id = ?1 AND parent = ?2",
+	[SQL_EVENTS] = "SELECT seq, time, e.attempt, e.state, e.outcome, id, kind, uid, last_seq"
+		       " FROM event AS e CROSS JOIN job ON id = e.job WHERE seq > ?1 ORDER BY seq",
+	[SQL_SUBMISSIONS] = "SELECT submit_seq, submitted, 0, 'waiting', NULL, id, kind, uid,"
+			    " coalesce(last_seq, submit_seq) FROM job WHERE id >= ?1 ORDER BY id",
+	[SQL_SUBMITTED_FROM] = "SELECT id, submit_seq FROM job WHERE id >= ?1 ORDER BY id LIMIT 1",
+	[SQL_SCOPE_PLACE] = "SELECT kind, uid, gid, submitted, hash, parent, part, run_of FROM job"
+			    " WHERE id = ?1",
+	[SQL_SCOPE_NEEDS] = "SELECT on_job, name, outcome, result FROM need"
+			    " LEFT JOIN job ON id = on_job LEFT JOIN ending ON ending.job = on_job"
+			    " WHERE need.job = ?1 ORDER BY n",
+	[SQL_SCOPE_PARTS] = "SELECT id, name, outcome, result FROM job INDEXED BY job_part"
+			    " LEFT JOIN ending ON ending.job = id"
+			    " WHERE parent = ?1 AND run_of = ?2 AND part < ?3 AND name IS NOT NULL"
+			    " ORDER BY part DESC",
 	[SQL_LOAD] = "SELECT kind, uid, gid, submitted, hash, a.started, a.started_boot, a.boot,"
 		     " executor, handle, saved, why, by_uid, message"
 		     " FROM job LEFT JOIN attempt AS a ON a.job = id AND a.attempt = job.attempt"

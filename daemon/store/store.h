@@ -404,7 +404,8 @@ void store_list_fini(struct store_list *l);
 /*
  * The results that a job may refer to: of the jobs that it or a composition
  * around it needs, and of the earlier parts, where they have a name, of every
- * sequence around it.  0, or -ENOENT.
+ * sequence around it.  0, -ENOENT, or -EFBIG: they are more than
+ * STORE_RESULT_MAX_BYTES together.
  */
 struct store_scope_entry {
 	int64_t id;
@@ -450,8 +451,8 @@ struct store_events {
 	/* out; store_events_fini() */
 	struct store_event *events;
 	size_t n;
-	int64_t next;	    /* "since" of the next page */
-	bool is_at_end;	    /* nothing more has happened yet */
+	int64_t next;	/* "since" of the next page; below @since: that number is not reached yet */
+	bool is_at_end; /* nothing more has happened yet */
 	int64_t pruned_seq; /* events up to here may be missing: their jobs were removed */
 };
 void store_events_fini(struct store_events *e);

@@ -125,6 +125,8 @@ int remove_run(struct store *s, struct store_remove *rm);
 /* @budget: rows that may be looked at; less what was used. */
 int query_run(struct store *s, struct store_op *op, int *budget);
 int list_run(struct store *s, struct store_list *l, int *budget);
+int scope_run(struct store *s, struct store_scope *scope, int *budget);
+int events_run(struct store *s, struct store_events *e, int *budget);
 
 /* One row of history; @prev_seq is the job's event before it, 0 = none. */
 struct event {
