@@ -67,6 +67,7 @@ static void on_store_fatal(int exit_status, const char *message)
 {
 	log_error("%s", message);
 	notify_status(message);
+	log_flush();
 	_exit(exit_status);
 }
 
@@ -260,10 +261,12 @@ static int run(bool is_init)
 	/* Before threads and heap exist: forking is cheap now (R3.2). */
 	if (proc_init(&err) < 0)
 		return fail(EXIT_FAILURE, &err);
+	log_start();
 	status = run_with_store(is_init);
 	loop_fini();
 	if (status == EXIT_SUCCESS)
 		log_info("stopped");
+	log_stop();
 	return status;
 }
 

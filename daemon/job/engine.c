@@ -6,6 +6,7 @@
 #include "daemon/conf.h"
 #include "daemon/job/alarm.h"
 #include "daemon/job/engine_int.h"
+#include "daemon/job/joblog.h"
 #include "daemon/job/quota.h"
 #include "daemon/log.h"
 #include "proto/limits.h"
@@ -382,20 +383,6 @@ static enum job_outcome outcome_of(struct run *run)
 	return JOB_FAILED;
 }
 
-static void log_end(const struct job *job, enum job_outcome outcome)
-{
-	const struct aw_err *err = job->run->err;
-
-	if (outcome == JOB_SUCCEEDED || !err)
-		log_debug("job %lld: %s", (long long)job->id, job_outcome_name(outcome));
-	else if (strcmp(job_outcome_name(outcome), aw_code_word(err->code)) == 0)
-		log_info("job %lld (%s): %s: %s", (long long)job->id, job_kind_name(job->kind),
-			 job_outcome_name(outcome), err->message);
-	else
-		log_info("job %lld (%s): %s: %s: %s", (long long)job->id, job_kind_name(job->kind),
-			 job_outcome_name(outcome), aw_code_word(err->code), err->message);
-}
-
 static void end_with(struct job *job, enum job_outcome outcome)
 {
 	struct run *run = job->run;
@@ -415,7 +402,6 @@ static void end_with(struct job *job, enum job_outcome outcome)
 		t->error = error_text(run_err(run));
 	t->change.result_json = t->result;
 	t->change.error_json = t->error;
-	log_end(job, outcome);
 	runq_release(job);
 	engine_wants_step();
 	engine_transition(t);
@@ -551,6 +537,7 @@ static void on_done(struct transition *t)
 	struct cancel *late = job->cancels;
 
 	engine.n_ended++;
+	joblog_end(job, t->change.outcome, t->change.error_json);
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);

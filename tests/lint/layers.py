@@ -44,7 +44,7 @@ LIBRARIES = {
     r"event2?/|event\.h": ["daemon/co/loop", "daemon/rpc/conn", "daemon/rpc/server"],
     r"sqlite3": ["daemon/store/"],
     r"curl/": ["daemon/kinds/xfer"],
-    r"systemd/": ["daemon/notify.c"],
+    r"systemd/": ["daemon/notify.c", "daemon/journal.c"],
     r"libsmartcols|libmount|ncurses|curses": ["client/"],
     r"openssl/": ["daemon/kinds/", "daemon/store/"],
     r"ini\.h": ["daemon/conf.c"],

@@ -142,6 +142,76 @@ START_TEST(the_journal_is_found_by_its_stream)
 }
 END_TEST
 
+static void set_blocking(int fd, bool is_blocking)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	ck_assert_int_eq(fcntl(fd, F_SETFL, is_blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK),
+			 0);
+}
+
+static size_t count_lines(const char *text, const char *with)
+{
+	size_t n = 0;
+
+	for (const char *p = text; (p = strstr(p, with)); p++)
+		n++;
+	return n;
+}
+
+/* Nobody reads: whoever logs goes on, and what was lost is told when somebody reads again. */
+START_TEST(a_stalled_log_stalls_nobody)
+{
+	size_t n_info = 0, n_errors = 0, n_told = 0, n_last = 0;
+	struct log_stats stats;
+	const char *text;
+
+	now_fake_stop();
+	set_blocking(STDERR_FILENO, true);
+	log_init(LOG_INFO, 1);
+	log_start();
+	for (int i = 0; i < 20000; i++)
+		log_info("message %d", i);
+	for (int i = 0; i < 100; i++)
+		log_error("important %d", i);
+	log_error("the last one");
+	log_stats(&stats);
+	ck_assert_uint_gt(stats.n_dropped, 10000);
+	ck_assert_uint_le(stats.n_queued, 4096);
+	set_blocking(pipe_fd, true);
+	while (!n_last) {
+		text = logged();
+		n_info += count_lines(text, ">message ");
+		n_errors += count_lines(text, ">important ");
+		n_told += count_lines(text, " messages dropped");
+		n_last = count_lines(text, ">the last one");
+	}
+	set_blocking(pipe_fd, false);
+	/* What is important has room of its own. */
+	ck_assert_uint_ge(n_told, 1);
+	ck_assert_uint_ge(n_errors, 99); /* one may be cut in two by our reading */
+	ck_assert_uint_ge(n_info, 20000 - stats.n_dropped - 100);
+	log_stop();
+	log_info("written by ourselves again");
+	ck_assert_str_eq(logged(), "<6>written by ourselves again\n");
+}
+END_TEST
+
+/* The end does not wait for somebody who reads no more. */
+START_TEST(the_end_of_a_stalled_log)
+{
+	now_fake_stop();
+	set_blocking(STDERR_FILENO, true);
+	log_init(LOG_INFO, 1);
+	log_start();
+	for (int i = 0; i < 5000; i++)
+		log_info("message %d ..............................................", i);
+	log_flush();
+	log_stop();
+	log_info("this one too");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("log");
@@ -156,6 +226,8 @@ int main(void)
 	tcase_add_test(tc, nothing_gets_out_unescaped);
 	tcase_add_test(tc, a_line_is_bounded);
 	tcase_add_test(tc, the_journal_is_found_by_its_stream);
+	tcase_add_test(tc, a_stalled_log_stalls_nobody);
+	tcase_add_test(tc, the_end_of_a_stalled_log);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
 	srunner_free(sr);

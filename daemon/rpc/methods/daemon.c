@@ -211,6 +211,15 @@ static void add_memory(json_t *o)
 	set_count(o, "rss_max_bytes", (uint64_t)usage.ru_maxrss * 1024);
 }
 
+static void add_log(json_t *o)
+{
+	struct log_stats s;
+
+	log_stats(&s);
+	set_count(o, "dropped", s.n_dropped);
+	set_count(o, "queued", s.n_queued);
+}
+
 static struct rpc_done stats(struct rpc_call *call, json_t *params)
 {
 	json_t *o = xjson(json_object());
@@ -225,6 +234,7 @@ static struct rpc_done stats(struct rpc_call *call, json_t *params)
 	add_coroutines(add_object(o, "coroutines"));
 	add_connections(add_object(o, "connections"));
 	add_memory(add_object(o, "memory"));
+	add_log(add_object(o, "log"));
 	set_count(add_object(o, "fetch"), "received_bytes", xfer_received_bytes());
 	return rpc_reply(call, o);
 }
