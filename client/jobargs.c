@@ -14,6 +14,7 @@
 
 #include "client/clock.h"
 #include "client/out.h"
+#include "proto/jobrefs.h"
 #include "proto/limits.h"
 #include "proto/xalloc.h"
 
@@ -98,8 +99,12 @@ static int make_absolute(json_t *doc, const char *key)
 {
 	const char *path = json_string_value(json_object_get(doc, key));
 	cleanup_free char *absolute = NULL;
+	struct jobrefs_match match;
 
 	if (path == NULL || *path == '\0' || *path == '/')
+		return STATUS_OK;
+	/* Another job's result, which has a path of its own. */
+	if (jobrefs_find(path, strlen(path), &match) && !match.is_escape && match.text == path)
 		return STATUS_OK;
 	absolute = path_from_here(path);
 	if (absolute == NULL)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/jobrefs.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -110,6 +111,44 @@ static int any_json(const char *text, json_t **ret, struct aw_err *err)
 	return 0;
 }
 
+static int number_json(const char *text, const struct jobkey *key, json_t **ret, struct aw_err *err)
+{
+	json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+	double number = json_number_value(value);
+
+	if (!json_is_number(value)) {
+		json_decref(value);
+		return aw_fail(err, AW_PARAMS, "\"%s\" is not a number", text);
+	}
+	if (number < (double)key->min || number > (double)key->max) {
+		json_decref(value);
+		return aw_fail(err, AW_PARAMS, "%s is not between %lld and %lld", text,
+			       (long long)key->min, (long long)key->max);
+	}
+	*ret = value;
+	return 0;
+}
+
+/* ID, or ID:WHEN */
+static int need_json(const char *text, json_t **ret, struct aw_err *err)
+{
+	size_t len = strcspn(text, ":");
+	cleanup_free char *id_text = xstrndup(text, len);
+	int64_t id = 0;
+
+	if (opts_id(id_text, &id, err) < 0)
+		return -EINVAL;
+	if (text[len] == '\0') {
+		*ret = json_integer(id);
+		return 0;
+	}
+	if (need_on_parse(text + len + 1) < 0)
+		return aw_fail(err, AW_PARAMS,
+			       "\"%s\": behind the id stands success, failure or done", text);
+	*ret = json_pack("{s:I, s:s}", "job", (json_int_t)id, "on", text + len + 1);
+	return 0;
+}
+
 /* Durations, times and sizes go as the text that was given, once it is known to be right. */
 static int unit_json(const char *text, const struct jobkey *key, json_t **ret, struct aw_err *err)
 {
@@ -128,13 +167,25 @@ static int unit_json(const char *text, const struct jobkey *key, json_t **ret, s
 	return string_json(text, strlen(text), ret, err);
 }
 
-/* One item of a list: a label, an integer, a status or a range of them. */
+/* What a reference stands for is known when the job starts. */
+static bool is_reference(const char *text, const struct jobkey *key)
+{
+	struct jobrefs_match match;
+
+	return key->flags & JK_REFS && jobrefs_find(text, strlen(text), &match) && !match.is_escape;
+}
+
+/* One item of a list: a label, an integer, a need, an error, a status or a range of them. */
 static int item_json(const char *text, const struct jobkey *key, json_t **ret, struct aw_err *err)
 {
 	int64_t status;
 
+	if (is_reference(text, key))
+		return string_json(text, strlen(text), ret, err);
 	if (key->type == JK_INTEGERS)
 		return integer_json(text, key, ret, err);
+	if (key->type == JK_NEEDS)
+		return need_json(text, ret, err);
 	if (key->type == JK_EXPECT && integer_parse(text, &status) == 0) {
 		*ret = json_integer(status);
 		return 0;
@@ -216,9 +267,13 @@ static int add_pair(json_t *doc, const struct jobkey *key, const char *text, str
 
 static int scalar_json(const char *text, const struct jobkey *key, json_t **ret, struct aw_err *err)
 {
+	if (key->type != JK_JSON && is_reference(text, key))
+		return string_json(text, strlen(text), ret, err);
 	switch (key->type) {
 	case JK_INTEGER:
 		return integer_json(text, key, ret, err);
+	case JK_NUMBER:
+		return number_json(text, key, ret, err);
 	case JK_DURATION:
 	case JK_TIME:
 	case JK_SIZE:
@@ -238,6 +293,10 @@ static int scalar_json(const char *text, const struct jobkey *key, json_t **ret,
 	case JK_INTEGERS:
 	case JK_BOOL:
 	case JK_EXPECT:
+	case JK_NEEDS:
+	case JK_ERRORS:
+	case JK_OBJECT:
+	case JK_PARTS:
 	case JK_LATER:
 	case N_JOBKEY_TYPES:
 		break;
@@ -250,7 +309,8 @@ int opts_set_key(json_t *doc, const struct jobkey *key, const char *text, struct
 	json_t *value;
 	int r;
 
-	if (key->type == JK_LABELS || key->type == JK_INTEGERS || key->type == JK_EXPECT)
+	if (key->type == JK_LABELS || key->type == JK_INTEGERS || key->type == JK_EXPECT ||
+	    key->type == JK_NEEDS || key->type == JK_ERRORS)
 		return add_items(doc, key, text, err);
 	if (key->type == JK_STRINGS)
 		return add_item(doc, key, text, err);
@@ -268,7 +328,8 @@ int opts_set_key(json_t *doc, const struct jobkey *key, const char *text, struct
 /* What is given otherwise than by an option. */
 static bool key_has_option(const struct jobkey *key)
 {
-	return key->type != JK_LATER && key->type != JK_STRINGS && strcmp(key->name, "kind") != 0;
+	return key->type != JK_LATER && key->type != JK_STRINGS && key->type != JK_PARTS &&
+	       !(key->flags & JK_PART) && strcmp(key->name, "kind") != 0;
 }
 
 static char *option_name(const char *prefix, const char *key_name)
@@ -282,9 +343,37 @@ static char *option_name(const char *prefix, const char *key_name)
 	return name;
 }
 
+/* The options of @key, which is one itself or has members that are. */
+static size_t add_options(struct opt *opts, const struct jobkey *key)
+{
+	size_t n = 0;
+
+	if (key->type != JK_OBJECT)
+		opts[n++] = (struct opt){ .name = option_name("", key->name),
+					  .type = OPT_KEY,
+					  .key = key,
+					  .metavar = key->type == JK_BOOL ? NULL : key->metavar,
+					  .help = key->help };
+	if (key->type == JK_BOOL)
+		opts[n++] = (struct opt){ .name = option_name("no-", key->name),
+					  .type = OPT_NO_KEY,
+					  .key = key };
+	for (const struct jobkey *m = key->members; m != NULL && m->name != NULL; m++) {
+		cleanup_free char *prefix = xasprintf("%s-", key->name);
+
+		opts[n++] = (struct opt){ .name = option_name(prefix, m->name),
+					  .type = OPT_KEY,
+					  .key = m,
+					  .whole = key,
+					  .metavar = m->metavar,
+					  .help = m->help };
+	}
+	return n;
+}
+
 struct opt *opts_of_kind(enum job_kind kind, bool is_common)
 {
-	struct opt *opts = xcalloc(2 * n_jobkeys + 1, sizeof(*opts));
+	struct opt *opts = NULL;
 	size_t n = 0;
 
 	for (size_t i = 0; i < n_jobkeys; i++) {
@@ -294,17 +383,18 @@ struct opt *opts_of_kind(enum job_kind kind, bool is_common)
 		if (!key_has_option(key) || !(key->kinds & JK_KINDS(kind)) ||
 		    key_is_common != is_common)
 			continue;
-		opts[n++] = (struct opt){ .name = option_name("", key->name),
-					  .type = OPT_KEY,
-					  .key = key,
-					  .metavar = key->type == JK_BOOL ? NULL : key->metavar,
-					  .help = key->help };
-		if (key->type == JK_BOOL)
-			opts[n++] = (struct opt){ .name = option_name("no-", key->name),
-						  .type = OPT_NO_KEY,
-						  .key = key };
+		opts = xreallocarray(opts, n + JOBKEYS_MAX, sizeof(*opts));
+		n += add_options(opts + n, key);
 	}
+	opts = xreallocarray(opts, n + 1, sizeof(*opts));
+	opts[n] = (struct opt){ 0 };
 	return opts;
+}
+
+/* Where a key's value goes: the document, or the object in it of which it is a member. */
+static json_t *holder_of(json_t *doc, const struct opt *opt)
+{
+	return opt->whole != NULL ? member_of_doc(doc, opt->whole->name, json_object) : doc;
 }
 
 static int set_value(const struct met *met, const char *value, struct aw_err *err)
@@ -341,7 +431,7 @@ static int set_value(const struct met *met, const char *value, struct aw_err *er
 		return 0;
 	case OPT_KEY:
 		if (met->opt->key->type != JK_BOOL)
-			return opts_set_key(to, met->opt->key, value, err);
+			return opts_set_key(holder_of(to, met->opt), met->opt->key, value, err);
 		json_object_set_new(to, met->opt->key->name, json_true());
 		return 0;
 	case OPT_NO_KEY:

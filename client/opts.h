@@ -37,8 +37,9 @@ struct opt {
 	enum opt_type type;
 	const char *metavar; /* NULL for what takes no value */
 	const char *help;
-	size_t offset;		  /* into the set's base; not for OPT_KEY... */
-	const struct jobkey *key; /* OPT_KEY, OPT_NO_KEY, OPT_KEY_ITEM */
+	size_t offset;		    /* into the set's base; not for OPT_KEY... */
+	const struct jobkey *key;   /* OPT_KEY, OPT_NO_KEY, OPT_KEY_ITEM */
+	const struct jobkey *whole; /* --retry-max: the key whose member .key is; else NULL */
 };
 
 /* A table and what its values go to. */

@@ -247,3 +247,16 @@ char *buf_json_text(const json_t *value)
 	buf_add_json(&b, value);
 	return buf_steal(&b, NULL);
 }
+
+void buf_add_pointer_step(struct buf *b, const char *name)
+{
+	buf_addc(b, '/');
+	for (; *name; name++) {
+		if (*name == '~')
+			buf_adds(b, "~0");
+		else if (*name == '/')
+			buf_adds(b, "~1");
+		else
+			buf_addc(b, *name);
+	}
+}

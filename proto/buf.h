@@ -76,4 +76,7 @@ void buf_add_json(struct buf *b, const json_t *value);
 /* The same as a terminated string of its own; the caller frees it. */
 char *buf_json_text(const json_t *value);
 
+/* One step of a JSON pointer (RFC 6901): "/", and @name with "~" and "/" as it spells them. */
+void buf_add_pointer_step(struct buf *b, const char *name);
+
 #endif

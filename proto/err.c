@@ -114,6 +114,22 @@ static void make_utf8(char *text)
 	}
 }
 
+/*
+ * @path to @to.  One that is too long is cut between two steps, so that it points to
+ * what holds the place.
+ */
+static void set_path(char (*to)[sizeof(((struct aw_err *)NULL)->path)], const char *path)
+{
+	size_t len = strlen(path);
+
+	if (len >= sizeof(*to))
+		for (len = sizeof(*to) - 1; len > 0 && path[len] != '/';)
+			len--;
+	memcpy(*to, path, len);
+	(*to)[len] = '\0';
+	make_utf8(*to);
+}
+
 static void fill(struct aw_err *err, enum aw_code code, const char *path, const char *fmt,
 		 va_list ap) __attribute__((format(printf, 4, 0)));
 static void fill(struct aw_err *err, enum aw_code code, const char *path, const char *fmt,
@@ -124,13 +140,12 @@ static void fill(struct aw_err *err, enum aw_code code, const char *path, const 
 	/* The arguments may well point into what @err held. */
 	if (vsnprintf(message, sizeof(message), fmt, ap) < 0)
 		message[0] = '\0';
-	snprintf(place, sizeof(place), "%s", path);
+	set_path(&place, path);
 	aw_err_fini(err);
 	err->code = code;
 	memcpy(err->message, message, strlen(message) + 1);
 	memcpy(err->path, place, strlen(place) + 1);
 	make_utf8(err->message);
-	make_utf8(err->path);
 }
 
 int aw_fail(struct aw_err *err, enum aw_code code, const char *fmt, ...)
@@ -151,6 +166,14 @@ int aw_fail_at(struct aw_err *err, enum aw_code code, const char *path, const ch
 	fill(err, code, path, fmt, ap);
 	va_end(ap);
 	return -EINVAL;
+}
+
+void aw_err_put_under(struct aw_err *err, const char *prefix)
+{
+	char path[2 * sizeof(err->path)];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s%s", prefix, err->path) < sizeof(path))
+		set_path(&err->path, path);
 }
 
 void aw_err_fact(struct aw_err *err, const char *name, json_t *value)

@@ -59,7 +59,8 @@ int aw_code_rpc(enum aw_code code);
  */
 struct aw_err {
 	enum aw_code code;
-	char path[192];	   /* JSON pointer into the parameters, "" = the whole */
+	/* JSON pointer into the parameters, "" = the whole; one too long ends with a whole step. */
+	char path[256];
 	char message[512]; /* one sentence, says what to do where that is known */
 	/* Owns; NULL, or an object merged beside code and message ("exit", "stage", ...). */
 	json_t *facts;
@@ -78,6 +79,9 @@ int aw_fail(struct aw_err *err, enum aw_code code, const char *fmt, ...)
 /* The same for AW_PARAMS-like errors that name a place in a document. */
 int aw_fail_at(struct aw_err *err, enum aw_code code, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* Put @prefix in front of the path, where the document that it is about is a part of another. */
+void aw_err_put_under(struct aw_err *err, const char *prefix);
 
 /*
  * Add a fact to @err, e.g. aw_err_fact(err, "exit", json_integer(3)).  Takes

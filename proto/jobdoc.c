@@ -9,10 +9,46 @@
 
 #include "proto/buf.h"
 #include "proto/jobkeys.h"
+#include "proto/jobneeds.h"
 #include "proto/jobvalue.h"
 #include "proto/limits.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
+
+#define RETRY_DELAY_US INT64_C(1000000)
+#define RETRY_MAX_DELAY_US (INT64_C(300) * 1000000)
+#define RETRY_FACTOR 2.0
+#define RETRY_JITTER 0.1
+
+/* Where a document comes from, which says what is known about it. */
+enum source {
+	SUBMITTED, /* the whole, as it came in */
+	STORED,	   /* a whole or a part; what is around it is not there */
+	RESOLVED,  /* the same, and its own strings hold no references any more */
+};
+
+/* A document of the tree that is being checked, and the one it is a part of. */
+struct level {
+	const struct level *up;
+	struct jobvalue_place place;
+	enum source source;
+	size_t depth;	/* compositions down to here, this one included */
+	size_t *n_refs; /* of the whole tree */
+	struct jobdoc *d;
+	/* A sequence: the names of the parts before; true = one part's, false = of several. */
+	json_t *names;
+};
+
+/* At the document, not at one of its keys. */
+static int fail_document(const struct level *l, enum aw_code code, const char *text)
+{
+	struct buf path = { 0 };
+
+	jobvalue_add_path(&path, &l->place, NULL);
+	aw_fail_at(l->place.err, code, buf_terminate(&path), "%s", text);
+	buf_fini(&path);
+	return -EINVAL;
+}
 
 static int check_kind(const struct jobvalue_place *c, const json_t *doc, enum job_kind *ret)
 {
@@ -21,18 +57,12 @@ static int check_kind(const struct jobvalue_place *c, const json_t *doc, enum jo
 
 	if (!value)
 		return jobvalue_fail(c, AW_PARAMS, "kind",
-				     "\"kind\" is missing: timer, fetch or worker");
+				     "\"kind\" is missing: timer, fetch, worker, gather, sequence "
+				     "or race");
 	if (kind < 0)
 		return jobvalue_fail(c, AW_PARAMS, "kind",
-				     "\"kind\" must be \"timer\", \"fetch\" or \"worker\"");
-	if (!(JK_KINDS(kind) & JK_LEAVES)) {
-		char text[128];
-
-		snprintf(text, sizeof(text),
-			 "jobs of kind \"%s\" are not supported by this version of awaitd",
-			 job_kind_name((enum job_kind)kind));
-		return jobvalue_fail(c, AW_UNSUPPORTED, "kind", text);
-	}
+				     "\"kind\" must be \"timer\", \"fetch\", \"worker\", "
+				     "\"gather\", \"sequence\" or \"race\"");
 	*ret = (enum job_kind)kind;
 	return 0;
 }
@@ -58,9 +88,25 @@ static int fail_misplaced(const struct jobvalue_place *c, const struct jobkey *k
 	return -EINVAL;
 }
 
-/* Put each value of @doc to the place of its key in @given. */
-static int sort_keys(const struct jobvalue_place *c, const json_t *doc, const json_t **given)
+/* Is @key, which its kind has, one for a document at this place? */
+static int check_place(const struct level *l, const struct jobkey *key)
 {
+	char text[128];
+
+	if (key->flags & JK_WHOLE && l->up)
+		snprintf(text, sizeof(text),
+			 "a part has no \"%s\"; the outermost composition may have one", key->name);
+	else if (key->flags & JK_PART && !l->up && l->source == SUBMITTED)
+		snprintf(text, sizeof(text), "\"%s\" is a key of a composition's parts", key->name);
+	else
+		return 0;
+	return jobvalue_fail(&l->place, AW_PARAMS, key->name, text);
+}
+
+/* Put each value of @doc to the place of its key in @given. */
+static int sort_keys(const struct level *l, const json_t *doc, const json_t **given)
+{
+	const struct jobvalue_place *c = &l->place;
 	json_t *object = (json_t *)(uintptr_t)doc, *value;
 	const char *name;
 	size_t len;
@@ -77,12 +123,14 @@ static int sort_keys(const struct jobvalue_place *c, const json_t *doc, const js
 		}
 		if (!(key->kinds & JK_KINDS(c->kind)))
 			return fail_misplaced(c, key);
+		if (check_place(l, key) < 0)
+			return -EINVAL;
 		given[key - jobkeys] = value;
 	}
 	return 0;
 }
 
-/* The normal form of each given key, in the table's order, into @d->spec. */
+/* The normal form of each given key but the parts, in the table's order, into @d->spec. */
 static int normalise(struct jobvalue_place *c, const json_t *const *given, struct jobdoc *d)
 {
 	for (size_t i = 0; i < n_jobkeys; i++) {
@@ -101,6 +149,8 @@ static int normalise(struct jobvalue_place *c, const json_t *const *given, struc
 				 job_kind_name(c->kind));
 			return jobvalue_fail(c, AW_PARAMS, key->name, text);
 		}
+		if (key->type == JK_PARTS)
+			continue;
 		value = jobvalue_normal(c, given[i]);
 		if (!value)
 			return -EINVAL;
@@ -153,11 +203,27 @@ static const char *default_queue(enum job_kind kind)
 	return kind == JOB_FETCH || kind == JOB_WORKER ? job_kind_name(kind) : NULL;
 }
 
+static struct jobdoc_retry read_retry(const json_t *retry)
+{
+	const json_t *factor = json_object_get(retry, "factor");
+	const json_t *jitter = json_object_get(retry, "jitter");
+
+	return (struct jobdoc_retry){
+		.max = (unsigned)jobdoc_integer(retry, "max", 0),
+		.delay_us = jobdoc_duration_us(retry, "delay", RETRY_DELAY_US),
+		.max_delay_us = jobdoc_duration_us(retry, "max_delay", RETRY_MAX_DELAY_US),
+		.factor = factor ? json_number_value(factor) : RETRY_FACTOR,
+		.jitter = jitter ? json_number_value(jitter) : RETRY_JITTER,
+		.on = json_object_get(retry, "on"),
+	};
+}
+
 /* Read out of the normal form what the engine wants to know at a glance. */
 static void fill_common(struct jobdoc *d)
 {
 	const json_t *at = json_object_get(d->spec, "at");
 	int on_lost = job_on_lost_parse(jobdoc_string(d->spec, "on_lost", NULL));
+	const char *on_failure = jobdoc_string(d->spec, "on_failure", NULL);
 	const char *why;
 
 	d->name = jobdoc_string(d->spec, "name", NULL);
@@ -173,35 +239,286 @@ static void fill_common(struct jobdoc *d)
 	d->timeout_us = jobdoc_duration_us(d->spec, "timeout", 0);
 	d->grace_us = jobdoc_duration_us(d->spec, "grace", JOB_GRACE_DEFAULT_US);
 	d->on_lost = on_lost >= 0 ? (enum job_on_lost)on_lost : default_on_lost(d->kind, d->spec);
+	d->deadline_us = jobdoc_duration_us(d->spec, "deadline", 0);
+	d->keep_us = jobdoc_duration_us(d->spec, "keep", -1);
+	d->retry = read_retry(json_object_get(d->spec, "retry"));
+	d->needs = jobneeds_read(json_object_get(d->spec, "needs"), &d->n_needs);
+	d->is_shielded = jobdoc_bool(d->spec, "shield", false);
+	d->goes_on = on_failure && strcmp(on_failure, "continue") == 0;
+	d->n_limit = (size_t)jobdoc_integer(d->spec, "limit", 0);
+}
+
+/* ---- references ---- */
+
+static int fail_ref(const struct level *l, const struct jobrefs_place *place, enum aw_code code,
+		    const char *text)
+{
+	struct buf path = { 0 };
+
+	jobvalue_add_path(&path, &l->place, NULL);
+	jobrefs_add_path(&path, place);
+	aw_fail_at(l->place.err, code, buf_terminate(&path), "%s", text);
+	buf_fini(&path);
+	return -EINVAL;
+}
+
+/* A reference to "%s" ... */
+static int fail_ref_to(const struct level *l, const struct jobrefs_place *place,
+		       const struct jobrefs_match *match, const char *text)
+{
+	char whole[512];
+
+	snprintf(whole, sizeof(whole), "\"%.*s\" %s", (int)match->name_len, match->name, text);
+	return fail_ref(l, place, AW_PARAMS, whole);
+}
+
+static bool is_needed(const struct level *l, int64_t id)
+{
+	for (; l; l = l->up)
+		for (size_t i = 0; i < l->d->n_needs; i++)
+			if (l->d->needs[i].job == id)
+				return true;
+	return false;
+}
+
+static bool has_needs(const struct level *l)
+{
+	for (; l; l = l->up)
+		if (l->d->n_needs)
+			return true;
+	return false;
+}
+
+/* Who answers the reference @match in a string of @l? */
+static int find_answer(const struct level *l, const struct jobrefs_place *place,
+		       const struct jobrefs_match *match, bool *ret_is_local)
+{
+	int64_t id;
+
+	*ret_is_local = false;
+	if (jobrefs_is_id(match->name, match->name_len, &id)) {
+		if (l->source == SUBMITTED && (id == 0 || !is_needed(l, id)))
+			return fail_ref_to(l, place, match,
+					   "is no job that this one needs: name its id in "
+					   "\"needs\" (a number is always an id, never a name)");
+		return 0;
+	}
+	for (const struct level *up = l->up; up; up = up->up) {
+		const json_t *one = json_object_getn(up->names, match->name, match->name_len);
+
+		*ret_is_local = json_is_true(one);
+		if (one)
+			return *ret_is_local
+				       ? 0
+				       : fail_ref_to(l, place, match,
+						     "is not unique: several earlier parts of "
+						     "the sequence have this name");
+	}
+	if (l->source == SUBMITTED && !has_needs(l))
+		return fail_ref_to(l, place, match,
+				   "is no earlier part of a sequence, and no job is needed that "
+				   "could be called so; write $${ for a literal ${");
+	return 0;
+}
+
+static void add_ref(const struct level *l, const struct jobrefs_place *place,
+		    const struct jobrefs_match *match, bool is_local)
+{
+	struct jobdoc *d = l->d;
+	const struct jobdoc_ref *last = d->n_refs ? &d->refs[d->n_refs - 1] : NULL;
+	struct buf path = { 0 };
+
+	jobvalue_add_path(&path, &l->place, NULL);
+	buf_consume(&path, strlen(l->place.prefix));
+	jobrefs_add_path(&path, place);
+	buf_terminate(&path);
+	if (last && strcmp(last->path, path.data) == 0 &&
+	    strncmp(last->name, match->name, match->name_len) == 0 &&
+	    last->name[match->name_len] == '\0') {
+		buf_fini(&path);
+		return;
+	}
+	if ((d->n_refs & (d->n_refs - 1)) == 0)
+		d->refs = xreallocarray(d->refs, d->n_refs ? 2 * d->n_refs : 1, sizeof(*d->refs));
+	d->refs[d->n_refs++] = (struct jobdoc_ref){
+		.name = xstrndup(match->name, match->name_len),
+		.path = buf_steal(&path, NULL),
+		.is_local = is_local,
+	};
+}
+
+static int on_ref(void *arg, const struct jobrefs_place *place, const struct jobrefs_match *match)
+{
+	const struct level *l = arg;
+	bool is_local;
+	char text[128];
+
+	l->d->has_refs = true;
+	if (match->is_escape)
+		return 0;
+	if (++*l->n_refs > JOB_REFS_MAX) {
+		snprintf(text, sizeof(text), "the document has more than %d references to results",
+			 JOB_REFS_MAX);
+		return fail_ref(l, place, AW_LIMIT, text);
+	}
+	if (!jobrefs_is_pointer(match->pointer, match->pointer_len))
+		return fail_ref_to(l, place, match,
+				   "is not followed by a JSON pointer: \"~\" in it must be "
+				   "\"~0\" or, for \"/\", \"~1\"");
+	if (find_answer(l, place, match, &is_local) < 0)
+		return -EINVAL;
+	add_ref(l, place, match, is_local);
+	return 0;
+}
+
+/* ---- parts ---- */
+
+static int check_document(struct level *l, const json_t *doc);
+
+static int check_part(struct level *l, size_t i, const json_t *doc)
+{
+	struct level part = {
+		.up = l,
+		.place = { .up = &l->place,
+			   .part = i,
+			   .prefix = l->place.prefix,
+			   .err = l->place.err,
+			   .n_before = l->place.n_before,
+			   .index = JOBVALUE_NO_INDEX },
+		.source = l->source,
+		.depth = l->depth,
+		.n_refs = l->n_refs,
+		.d = &l->d->parts[i],
+	};
+
+	if (check_document(&part, doc) < 0)
+		return -EINVAL;
+	l->d->has_secrets |= part.d->has_secrets;
+	if (l->names && part.d->name) {
+		bool is_first = !json_object_get(l->names, part.d->name);
+
+		if (json_object_set_new_nocheck(l->names, part.d->name, json_boolean(is_first)) < 0)
+			xalloc_die();
+	}
+	return 0;
+}
+
+static int check_size(struct level *l, const json_t *jobs)
+{
+	char text[160];
+
+	l->place.key = jobkey_find(l->place.kind, "jobs");
+	if (!json_is_array(jobs))
+		return jobvalue_refuse(&l->place, "must be a list of job documents");
+	if (json_array_size(jobs) == 0)
+		return jobvalue_refuse(&l->place, "must have at least one part");
+	if (json_array_size(jobs) > JOB_PARTS_MAX) {
+		snprintf(text, sizeof(text),
+			 "\"jobs\" has %zu parts, a composition at most %d: divide them among "
+			 "compositions inside it",
+			 json_array_size(jobs), JOB_PARTS_MAX);
+		return jobvalue_fail(&l->place, AW_LIMIT, "jobs", text);
+	}
+	if (++l->depth > JOB_DEPTH_MAX) {
+		snprintf(text, sizeof(text), "compositions are nested deeper than %d levels",
+			 JOB_DEPTH_MAX);
+		return fail_document(l, AW_LIMIT, text);
+	}
+	return 0;
+}
+
+static int check_parts(struct level *l, const json_t *jobs)
+{
+	struct jobdoc *d = l->d;
+	json_t *list;
+	int r = check_size(l, jobs);
+
+	if (r < 0)
+		return r;
+	d->n_parts = json_array_size(jobs);
+	d->parts = xcalloc(d->n_parts, sizeof(*d->parts));
+	list = xjson(json_array());
+	if (d->kind == JOB_SEQUENCE)
+		l->names = xjson(json_object());
+	for (size_t i = 0; r == 0 && i < d->n_parts; i++) {
+		r = check_part(l, i, json_array_get(jobs, i));
+		if (r == 0 && json_array_append(list, d->parts[i].spec) < 0)
+			xalloc_die();
+	}
+	json_decref(l->names);
+	l->names = NULL;
+	if (json_object_set_new(d->spec, "jobs", list) < 0)
+		xalloc_die();
+	return r;
+}
+
+/* ---- documents ---- */
+
+/* What is done of l->d stays there, for the caller to free. */
+static int check_document(struct level *l, const json_t *doc)
+{
+	const json_t *given[JOBKEYS_MAX] = { NULL };
+	struct jobvalue_place *c = &l->place;
+
+	if (!json_is_object(doc))
+		return fail_document(l, AW_PARAMS, "a job document is an object");
+	if (check_kind(c, doc, &l->d->kind) < 0)
+		return -EINVAL;
+	c->kind = l->d->kind;
+	if (sort_keys(l, doc, given) < 0)
+		return -EINVAL;
+	l->d->spec = xjson(json_object());
+	if (normalise(c, given, l->d) < 0 || check_relations(c, l->d->spec) < 0)
+		return -EINVAL;
+	fill_common(l->d);
+	if (!c->is_resolved && jobrefs_each(c->kind, l->d->spec, on_ref, l) < 0)
+		return -EINVAL;
+	return JK_KINDS(c->kind) & JK_GROUPS ? check_parts(l, json_object_get(doc, "jobs")) : 0;
+}
+
+static int check_whole(enum source source, const json_t *doc, const char *prefix, size_t n_before,
+		       struct jobdoc *ret, struct aw_err *err)
+{
+	struct jobdoc d = { 0 };
+	size_t n_refs = 0;
+	struct level l = {
+		.place = { .prefix = prefix,
+			   .err = err,
+			   .n_before = n_before,
+			   .is_resolved = source == RESOLVED,
+			   .index = JOBVALUE_NO_INDEX },
+		.source = source,
+		.n_refs = &n_refs,
+		.d = &d,
+	};
+
+	if (check_document(&l, doc) < 0) {
+		jobdoc_fini(&d);
+		return -EINVAL;
+	}
+	*ret = d;
+	return 0;
 }
 
 void jobdoc_fini(struct jobdoc *d)
 {
+	for (size_t i = 0; i < d->n_parts; i++)
+		jobdoc_fini(&d->parts[i]);
+	free(d->parts);
+	for (size_t i = 0; i < d->n_refs; i++) {
+		free(d->refs[i].name);
+		free(d->refs[i].path);
+	}
+	free(d->refs);
+	free(d->needs);
 	json_decref(d->spec);
 	*d = (struct jobdoc){ 0 };
 }
 
-int jobdoc_check(const json_t *doc, const char *prefix, struct jobdoc *ret, struct aw_err *err)
+int jobdoc_check(const json_t *doc, const char *prefix, size_t n_before, struct jobdoc *ret,
+		 struct aw_err *err)
 {
-	const json_t *given[JOBKEYS_MAX] = { NULL };
-	struct jobvalue_place c = { .prefix = prefix, .err = err, .index = JOBVALUE_NO_INDEX };
-	struct jobdoc d = { 0 };
-
-	if (!json_is_object(doc))
-		return aw_fail_at(err, AW_PARAMS, prefix, "a job document is an object");
-	if (check_kind(&c, doc, &d.kind) < 0)
-		return -EINVAL;
-	c.kind = d.kind;
-	if (sort_keys(&c, doc, given) < 0)
-		return -EINVAL;
-	d.spec = xjson(json_object());
-	if (normalise(&c, given, &d) < 0 || check_relations(&c, d.spec) < 0) {
-		jobdoc_fini(&d);
-		return -EINVAL;
-	}
-	fill_common(&d);
-	*ret = d;
-	return 0;
+	return check_whole(SUBMITTED, doc, prefix, n_before, ret, err);
 }
 
 int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err *err)
@@ -213,7 +530,7 @@ int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err 
 
 	if (!doc)
 		return aw_fail(err, AW_DAMAGED, "the stored document is no JSON: %s", error.text);
-	r = jobdoc_check(doc, "", ret, &why);
+	r = check_whole(STORED, doc, "", SIZE_MAX, ret, &why);
 	if (r < 0)
 		aw_fail_at(err, AW_DAMAGED, why.path, "the stored document is not valid: %s",
 			   why.message);
@@ -222,25 +539,93 @@ int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err 
 	return r;
 }
 
-json_t *jobdoc_masked(enum job_kind kind, json_t *spec)
+int jobdoc_resolve(const struct jobdoc *d, const struct jobrefs_source *source, struct jobdoc *ret,
+		   struct aw_err *err)
 {
-	json_t *masked = NULL;
+	json_t *spec = jobrefs_resolve(d->kind, d->spec, source, err);
+	struct aw_err why = { 0 };
+	int r;
+
+	if (!spec)
+		return -EINVAL;
+	r = check_whole(RESOLVED, spec, "", SIZE_MAX, ret, &why);
+	if (r < 0) {
+		aw_fail_at(err, AW_NEEDS, why.path, "with the results put in, %s", why.message);
+		aw_err_fact(err, "pointer", json_string(why.path));
+	}
+	aw_err_fini(&why);
+	json_decref(spec);
+	return r;
+}
+
+/* ---- secrets ---- */
+
+/* The member @name of @spec as @value (taken), in a copy that is made when it is needed. */
+static void put_masked(json_t **copy, json_t *spec, const char *name, json_t *value)
+{
+	if (!*copy)
+		*copy = xjson(json_copy(spec));
+	if (json_object_set_new_nocheck(*copy, name, value) < 0)
+		xalloc_die();
+}
+
+static json_t *masked_part(json_t *part, size_t depth);
+
+/* A new list where a part has secrets, else NULL. */
+static json_t *masked_parts(json_t *jobs, size_t depth)
+{
+	json_t *copy = NULL, *part;
+	size_t i;
+
+	json_array_foreach(jobs, i, part) {
+		json_t *masked = masked_part(part, depth);
+
+		if (masked == part) {
+			json_decref(masked);
+			continue;
+		}
+		if (!copy)
+			copy = xjson(json_copy(jobs));
+		if (json_array_set_new(copy, i, masked) < 0)
+			xalloc_die();
+	}
+	return copy;
+}
+
+/* @kind < 0 of a damaged document: every secret of whatever kind. */
+static json_t *masked_document(int kind, json_t *spec, size_t depth)
+{
+	json_t *masked = NULL, *jobs;
 
 	for (size_t i = 0; i < n_jobkeys; i++) {
 		const struct jobkey *key = &jobkeys[i];
 		json_t *value;
 
-		if (!(key->flags & JK_SECRET) || !(key->kinds & JK_KINDS(kind)))
+		if (!(key->flags & JK_SECRET) || (kind >= 0 && !(key->kinds & JK_KINDS(kind))))
 			continue;
 		value = json_object_get(spec, key->name);
-		if (!value)
-			continue;
-		if (!masked)
-			masked = xjson(json_copy(spec));
-		if (json_object_set_new_nocheck(masked, key->name, jobvalue_masked(key, value)) < 0)
-			xalloc_die();
+		if (value)
+			put_masked(&masked, spec, key->name, jobvalue_masked(key, value));
 	}
+	jobs = masked_parts(json_object_get(spec, "jobs"), depth + 1);
+	if (jobs)
+		put_masked(&masked, spec, "jobs", jobs);
 	return masked ? masked : json_incref(spec);
+}
+
+static json_t *masked_part(json_t *part, size_t depth)
+{
+	const char *kind = json_string_value(json_object_get(part, "kind"));
+
+	/* No document that was taken is as deep as this, or anything but an object. */
+	if (depth > JOB_DEPTH_MAX || !json_is_object(part))
+		return xjson(json_string("***"));
+	return masked_document(job_kind_parse(kind), part, depth);
+}
+
+json_t *jobdoc_masked(enum job_kind kind, json_t *spec)
+{
+	return masked_document((int)kind, spec, 0);
 }
 
 int64_t jobdoc_duration_us(const json_t *spec, const char *key, int64_t otherwise)

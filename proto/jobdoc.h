@@ -3,6 +3,7 @@
 #define PROTO_JOBDOC_H
 
 #include "proto/err.h"
+#include "proto/jobrefs.h"
 #include "proto/names.h"
 
 #include <jansson.h>
@@ -25,9 +26,11 @@ struct jobdoc_retry {
 };
 
 /*
- * A place of the document that refers to another job's result, by name.  One
- * that an earlier part of a sequence around it answers is local; the others
- * must be jobs that it, or a composition around it, needs: the engine looks.
+ * A string of the document that refers to another job's result, by name.  One
+ * that an earlier part of a sequence around it answers is local: the nearest
+ * level that has the name.  The others must be jobs that it, or a composition
+ * around it, needs; ids are checked to be among them, names are the engine's
+ * to look for (there are needs then).  A name of digits alone is always an id.
  */
 struct jobdoc_ref {
 	char *name;
@@ -70,7 +73,7 @@ struct jobdoc {
 	 * $${: jobrefs_resolve() before it starts, and check again.
 	 */
 	bool has_refs;
-	struct jobdoc_ref *refs; /* owns */
+	struct jobdoc_ref *refs; /* owns; a name that is in a string twice may be there once */
 	size_t n_refs;
 	/* of a part */
 	bool is_shielded;
@@ -85,24 +88,39 @@ struct jobdoc {
 void jobdoc_fini(struct jobdoc *d);
 
 /*
- * Check @doc against the table of keys and normalise it.  Pure.  What only
- * the daemon can know (paths, queues, quotas) is checked elsewhere.
+ * Check @doc, a whole document with all its parts, against the table of keys
+ * and normalise it.  Pure.  What only the daemon can know (paths, queues,
+ * quotas, which jobs there are) is checked elsewhere.  @n_before: how many
+ * documents come before it in the same request, which "@N" may name.
  * Borrows @doc, whose values ret->spec may share: put new ones into ret->spec,
  * never write into those that are there.  Returns 0, or -EINVAL
  * with code (AW_PARAMS, AW_UNSUPPORTED, AW_LIMIT), path (a pointer into @doc, @prefix
  * in front) and message in @err.
  */
-int jobdoc_check(const json_t *doc, const char *prefix, struct jobdoc *ret, struct aw_err *err);
+int jobdoc_check(const json_t *doc, const char *prefix, size_t n_before, struct jobdoc *ret,
+		 struct aw_err *err);
 
 /*
- * Read a normalised document back, as the store kept it.  A document that
+ * Read a normalised document back, as the store kept it: a whole one or a
+ * part, which does not know what is around it, so that its refs are not
+ * looked at (is_local is what the document alone can tell).  A document that
  * does not fit (a damaged store) is an error (AW_DAMAGED), never an assertion.
  */
 int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err *err);
 
 /*
- * The document with every secret as "***".  Gives a new value (or a new
- * reference where nothing is secret).
+ * @d as it is when its references are replaced by the results of @source, checked
+ * again: for a document with has_refs, before each attempt.  Its own strings
+ * hold no references then, those of its parts still do.  @d stays as it is;
+ * *ret may share its values and those of the results.  0, or -EINVAL with
+ * AW_NEEDS, path and the fact "pointer" (the key or string that is to blame) in @err.
+ */
+int jobdoc_resolve(const struct jobdoc *d, const struct jobrefs_source *source, struct jobdoc *ret,
+		   struct aw_err *err);
+
+/*
+ * The document with every secret as "***", those of its parts too.  Gives a
+ * new value (or a new reference where nothing is secret).
  */
 json_t *jobdoc_masked(enum job_kind kind, json_t *spec);
 

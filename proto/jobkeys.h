@@ -22,6 +22,7 @@ enum jobkey_type {
 	JK_MAP,	     /* object of text */
 	JK_INTEGER,  /* min ... max */
 	JK_INTEGERS, /* list of integers, or one alone; min ... max each */
+	JK_NUMBER,   /* min ... max, whole or not */
 	JK_BOOL,
 	JK_DURATION, /* min/max in microseconds */
 	JK_TIME,
@@ -31,6 +32,10 @@ enum jobkey_type {
 	JK_CHECKSUM, /* "sha256:<64 hex digits>" */
 	JK_URL,	     /* http or https */
 	JK_JSON,     /* anything */
+	JK_NEEDS,    /* list of other jobs: id, "@N" or {"job", "on"} */
+	JK_ERRORS,   /* list of error codes, "exit:N", "http:N", or one alone */
+	JK_OBJECT,   /* an object with keys of its own: .members */
+	JK_PARTS,    /* list of job documents */
 	JK_LATER,    /* listed in the interface, not built yet: answers "unsupported" */
 	N_JOBKEY_TYPES
 };
@@ -40,6 +45,10 @@ enum {
 	/* Values (of a map) are "***" to all but owner and root; of a URL the user part is. */
 	JK_SECRET = 1 << 1,
 	JK_NO_NUL = 1 << 2, /* no NUL character inside (execve, headers) */
+	/* Strings in it may hold references to results; the others are needed before the start. */
+	JK_REFS = 1 << 3,
+	JK_PART = 1 << 4,  /* only a part of a composition has it */
+	JK_WHOLE = 1 << 5, /* a part has none */
 };
 
 /* What a key asks for beyond its type. */
@@ -65,9 +74,10 @@ struct jobkey {
 	unsigned kinds; /* JK_KINDS() of the kinds that have it */
 	unsigned flags;
 	int64_t min, max;
-	const char *const *choices; /* NULL-terminated, for JK_CHOICE */
-	const char *metavar;	    /* for help: "DURATION"; NULL for JK_BOOL */
-	const char *help;	    /* one line, lower case, no full stop */
+	const char *const *choices;   /* NULL-terminated, for JK_CHOICE */
+	const struct jobkey *members; /* up to the one without a name, for JK_OBJECT */
+	const char *metavar;	      /* for help: "DURATION"; NULL for JK_BOOL */
+	const char *help;	      /* one line, lower case, no full stop */
 	enum jobkey_rule rule;
 };
 

@@ -11,6 +11,9 @@
 #include <strings.h>
 
 #include "proto/buf.h"
+#include "proto/jobneeds.h"
+#include "proto/jobrefs.h"
+#include "proto/joburl.h"
 #include "proto/limits.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
@@ -19,18 +22,30 @@
 
 /* ---- errors ---- */
 
-/* RFC 6901: "~" and "/" have their own spelling in a pointer. */
-static void add_pointer_step(struct buf *b, const char *name)
+/* The pointer to the document that @c is in. */
+static void add_document(struct buf *path, const struct jobvalue_place *c)
 {
-	buf_addc(b, '/');
-	for (; *name; name++) {
-		if (*name == '~')
-			buf_adds(b, "~0");
-		else if (*name == '/')
-			buf_adds(b, "~1");
-		else
-			buf_addc(b, *name);
+	if (!c->up) {
+		buf_adds(path, c->prefix);
+		return;
 	}
+	add_document(path, c->up);
+	buf_addf(path, "/jobs/%zu", c->part);
+}
+
+void jobvalue_add_path(struct buf *path, const struct jobvalue_place *c, const char *name)
+{
+	add_document(path, c);
+	if (c->whole)
+		buf_add_pointer_step(path, c->whole->name);
+	if (name)
+		buf_add_pointer_step(path, name);
+	if (c->member)
+		buf_add_pointer_step(path, c->member);
+	if (c->index != JOBVALUE_NO_INDEX)
+		buf_addf(path, "/%zu", c->index);
+	if (c->field)
+		buf_add_pointer_step(path, c->field);
 }
 
 int jobvalue_fail(const struct jobvalue_place *c, enum aw_code code, const char *name,
@@ -38,31 +53,26 @@ int jobvalue_fail(const struct jobvalue_place *c, enum aw_code code, const char 
 {
 	struct buf path = { 0 };
 
-	buf_adds(&path, c->prefix);
-	add_pointer_step(&path, name);
-	if (c->member)
-		add_pointer_step(&path, c->member);
-	else if (c->index != JOBVALUE_NO_INDEX)
-		buf_addf(&path, "/%zu", c->index);
+	jobvalue_add_path(&path, c, name);
 	aw_fail_at(c->err, code, buf_terminate(&path), "%s", text);
 	buf_fini(&path);
 	return -EINVAL;
 }
 
-/* "KEY" @fmt..., of the key or the item of it that is being looked at.  Always -EINVAL. */
-static int fail(const struct jobvalue_place *c, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-static int fail(const struct jobvalue_place *c, const char *fmt, ...)
+int jobvalue_refuse(const struct jobvalue_place *c, const char *fmt, ...)
 {
 	char text[sizeof(c->err->message)];
 	const char *key = c->key->name;
 	va_list ap;
 	int n;
 
-	if (c->member)
-		n = snprintf(text, sizeof(text), "\"%.64s\" in \"%s\" ", c->member, key);
+	if (c->field || c->member)
+		n = snprintf(text, sizeof(text), "\"%.64s\" in \"%s\" ",
+			     c->field ? c->field : c->member, key);
 	else if (c->index != JOBVALUE_NO_INDEX)
 		n = snprintf(text, sizeof(text), "an item of \"%s\" ", key);
+	else if (c->whole)
+		n = snprintf(text, sizeof(text), "\"%s\" in \"%s\" ", key, c->whole->name);
 	else
 		n = snprintf(text, sizeof(text), "\"%s\" ", key);
 	va_start(ap, fmt);
@@ -72,7 +82,7 @@ static int fail(const struct jobvalue_place *c, const char *fmt, ...)
 }
 
 /* The same where a value is asked for. */
-#define refuse(...) (fail(__VA_ARGS__), (json_t *)NULL)
+#define refuse(...) (jobvalue_refuse(__VA_ARGS__), (json_t *)NULL)
 
 /* A value of the document that can stand in the normalised one as it is. */
 static json_t *keep(const json_t *value)
@@ -104,13 +114,13 @@ static int check_text(const struct jobvalue_place *c, const json_t *value)
 	size_t len = json_string_length(value);
 
 	if (!json_is_string(value))
-		return fail(c, "must be a string");
+		return jobvalue_refuse(c, "must be a string");
 	if ((int64_t)len < c->key->min)
-		return fail(c, "must not be empty");
+		return jobvalue_refuse(c, "must not be empty");
 	if ((int64_t)len > c->key->max)
-		return fail(c, "is longer than %lld bytes", (long long)c->key->max);
+		return jobvalue_refuse(c, "is longer than %lld bytes", (long long)c->key->max);
 	if (c->key->flags & JK_NO_NUL && memchr(s, '\0', len))
-		return fail(c, "must not contain a NUL character");
+		return jobvalue_refuse(c, "must not contain a NUL character");
 	return 0;
 }
 
@@ -151,7 +161,7 @@ static int check_label(const struct jobvalue_place *c, const json_t *value)
 	if (check_text(c, value) < 0)
 		return -EINVAL;
 	if (has_control(json_string_value(value), json_string_length(value)))
-		return fail(c, "must not contain control characters");
+		return jobvalue_refuse(c, "must not contain control characters");
 	return 0;
 }
 
@@ -226,12 +236,13 @@ static bool is_reserved_variable(const char *name)
 static int check_variable(const struct jobvalue_place *c, const char *name)
 {
 	if (!is_letter(*name) && *name != '_')
-		return fail(c, "is no name of a variable (letters, digits and \"_\")");
+		return jobvalue_refuse(c, "is no name of a variable (letters, digits and \"_\")");
 	for (const char *s = name; *s; s++)
 		if (!is_letter(*s) && !is_digit(*s) && *s != '_')
-			return fail(c, "is no name of a variable (letters, digits and \"_\")");
+			return jobvalue_refuse(
+				c, "is no name of a variable (letters, digits and \"_\")");
 	if (is_reserved_variable(name))
-		return fail(c, "cannot be set: such names are reserved");
+		return jobvalue_refuse(c, "cannot be set: such names are reserved");
 	return 0;
 }
 
@@ -253,15 +264,16 @@ static int check_header(const struct jobvalue_place *c, const char *name, const 
 
 	for (const char *p = name; *p; p++)
 		if (!is_letter(*p) && !is_digit(*p) && !strchr("!#$%&'*+-.^_`|~", *p))
-			return fail(c, "is no name of an HTTP header");
+			return jobvalue_refuse(c, "is no name of an HTTP header");
 	if (!*name)
-		return fail(c, "is no name of an HTTP header");
+		return jobvalue_refuse(c, "is no name of an HTTP header");
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		if (strcasecmp(name, ours[i].name) == 0)
-			return fail(c, "cannot be set: %s", ours[i].why);
+			return jobvalue_refuse(c, "cannot be set: %s", ours[i].why);
 	for (; *s; s++)
 		if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
-			return fail(c, "must not have line breaks or control characters");
+			return jobvalue_refuse(c,
+					       "must not have line breaks or control characters");
 	return 0;
 }
 
@@ -347,6 +359,12 @@ static json_t *list_of_one(json_t *item)
 	return list;
 }
 
+/* An item that holds a reference is looked at when that is replaced. */
+static bool is_open(const struct jobvalue_place *c, const json_t *value)
+{
+	return !c->is_resolved && c->key->flags & JK_REFS && jobrefs_has(value);
+}
+
 /*
  * One item or a list of items, each of which @normal_item makes normal: a
  * list of them.
@@ -362,7 +380,8 @@ static json_t *normal_list(struct jobvalue_place *c, const json_t *value,
 		return refuse(c, "must have at least one item");
 	list = xjson(json_array());
 	for (c->index = 0; c->index < json_array_size(value); c->index++) {
-		json_t *item = normal_item(c, json_array_get(value, c->index));
+		const json_t *given = json_array_get(value, c->index);
+		json_t *item = is_open(c, given) ? keep(given) : normal_item(c, given);
 
 		if (!item) {
 			json_decref(list);
@@ -377,6 +396,20 @@ static json_t *normal_list(struct jobvalue_place *c, const json_t *value,
 static json_t *normal_integers(struct jobvalue_place *c, const json_t *value)
 {
 	return normal_list(c, value, normal_integer);
+}
+
+static json_t *normal_number(struct jobvalue_place *c, const json_t *value)
+{
+	double number = json_number_value(value);
+
+	if (!json_is_number(value))
+		return refuse(c, "must be a number");
+	if (!(number >= (double)c->key->min && number <= (double)c->key->max))
+		return refuse(c, "must be from %lld to %lld", (long long)c->key->min,
+			      (long long)c->key->max);
+	if (json_is_real(value) && number == (double)(json_int_t)number)
+		return xjson(json_integer((json_int_t)number));
+	return keep(value);
 }
 
 static json_t *normal_bool(struct jobvalue_place *c, const json_t *value)
@@ -397,7 +430,7 @@ static json_t *normal_duration(struct jobvalue_place *c, const json_t *value)
 		struct buf most = { 0 };
 
 		duration_format(c->key->max, &most);
-		fail(c, "is longer than %s", buf_terminate(&most));
+		jobvalue_refuse(c, "is longer than %s", buf_terminate(&most));
 		buf_fini(&most);
 		return NULL;
 	}
@@ -448,7 +481,7 @@ static json_t *normal_choice(struct jobvalue_place *c, const json_t *value)
 		}
 		buf_addf(&all, "%s\"%s\"", all.len ? ", " : "", *choice);
 	}
-	fail(c, "must be one of %s", buf_terminate(&all));
+	jobvalue_refuse(c, "must be one of %s", buf_terminate(&all));
 	buf_fini(&all);
 	return NULL;
 }
@@ -505,107 +538,133 @@ static json_t *normal_checksum(struct jobvalue_place *c, const json_t *value)
 	return xjson(json_stringn(normal, len));
 }
 
-/* ---- URLs ---- */
-
-/*
- * The parts of a URL that we look at; libcurl takes it apart for real.  The
- * authority is everything up to "/", "?" or "#", as libcurl has it, and the
- * user part everything in it before its last "@".
- */
-struct url {
-	const char *authority;
-	const char *host; /* behind the user part; == authority without one */
-	const char *end;  /* of the authority */
-};
-
-static bool url_split(const char *text, struct url *ret)
-{
-	if (strncasecmp(text, "http://", 7) == 0)
-		ret->authority = text + 7;
-	else if (strncasecmp(text, "https://", 8) == 0)
-		ret->authority = text + 8;
-	else
-		return false;
-	ret->end = ret->authority + strcspn(ret->authority, "/?#");
-	ret->host = ret->authority;
-	for (const char *p = ret->authority; p < ret->end; p++)
-		if (*p == '@')
-			ret->host = p + 1;
-	return true;
-}
-
-/* A name or a literal address, then a port if there is one. */
-static bool is_good_host(const char *host, const char *end)
-{
-	const char *p = host;
-	long port = 0;
-
-	if (p < end && *p == '[') {
-		p = memchr(p, ']', (size_t)(end - p));
-		if (!p || p == host + 1)
-			return false;
-		p++;
-	} else {
-		while (p < end && *p != ':')
-			p++;
-		if (p == host)
-			return false;
-	}
-	if (p == end)
-		return true;
-	if (*p++ != ':')
-		return false;
-	for (; p < end; p++) {
-		if (!is_digit(*p))
-			return false;
-		port = port * 10 + (*p - '0');
-		if (port > 65535)
-			return false;
-	}
-	return true;
-}
-
 static json_t *normal_url(struct jobvalue_place *c, const json_t *value)
 {
-	const char *text = json_string_value(value);
-	struct url url;
+	const char *text = json_string_value(value), *why;
 
 	if (check_text(c, value) < 0)
 		return NULL;
 	if (has_control(text, json_string_length(value)) || strchr(text, ' '))
 		return refuse(c, "must not contain spaces or control characters");
-	if (!url_split(text, &url))
-		return refuse(c, "must begin with http:// or https://");
-	/* A backslash there is read in more than one way, which is how hosts get faked. */
-	if (memchr(url.authority, '\\', (size_t)(url.end - url.authority)) ||
-	    !is_good_host(url.host, url.end))
-		return refuse(c, "has no valid host");
-	return keep(value);
+	why = joburl_check(text);
+	return why ? refuse(c, "%s", why) : keep(value);
 }
 
-static bool url_has_user(const json_t *value)
-{
-	struct url url;
+/* ---- errors ---- */
 
-	return url_split(json_string_value(value), &url) && url.host > url.authority;
+/* "exit:75", "http:503": its number, written in its one way, or -1. */
+static int number_behind(const char *text, const char *start, int least, int most)
+{
+	size_t len = strlen(start);
+	const char *digits = text + len;
+	int n = 0;
+
+	if (strncmp(text, start, len) != 0 || strspn(digits, "0123456789") != strlen(digits) ||
+	    !*digits || strlen(digits) > 3 || (digits[0] == '0' && digits[1]))
+		return -1;
+	for (; *digits; digits++)
+		n = n * 10 + (*digits - '0');
+	return n >= least && n <= most ? n : -1;
 }
 
-static json_t *masked_url(const json_t *value)
+/* Errors of attempts that another one may follow (R2.5), which have to be told from all others. */
+static json_t *normal_error(struct jobvalue_place *c, const json_t *value)
 {
+	static const enum aw_code passing[] = {
+		AW_EXIT,     AW_SIGNAL,	   AW_SPAWN, AW_HTTP,	      AW_NETWORK, AW_TLS,
+		AW_CHECKSUM, AW_TOO_LARGE, AW_IO,    AW_STORAGE_FULL, AW_TIMEOUT, AW_PART_FAILED,
+	};
+	static const enum aw_code final[] = {
+		AW_DEADLINE, AW_LOST, AW_CRASH_LOOP, AW_DAMAGED, AW_NEEDS, AW_CANCELLED,
+	};
 	const char *text = json_string_value(value);
-	struct buf b = { 0 };
-	struct url url;
-	json_t *masked;
 
-	if (!text || !url_split(text, &url))
-		return xjson(json_string(MASK));
-	buf_add(&b, text, (size_t)(url.authority - text));
-	if (url.host > url.authority)
-		buf_adds(&b, MASK "@");
-	buf_adds(&b, url.host);
-	masked = xjson(json_stringn(buf_terminate(&b), b.len));
-	buf_fini(&b);
-	return masked;
+	for (size_t i = 0; text && i < sizeof(passing) / sizeof(*passing); i++)
+		if (strcmp(text, aw_code_word(passing[i])) == 0)
+			return keep(value);
+	for (size_t i = 0; text && i < sizeof(final) / sizeof(*final); i++)
+		if (strcmp(text, aw_code_word(final[i])) == 0)
+			return refuse(c, "is \"%s\", which no further attempt follows", text);
+	if (text && json_string_length(value) == strlen(text) &&
+	    (number_behind(text, "exit:", 0, 255) >= 0 ||
+	     number_behind(text, "http:", 100, 599) >= 0))
+		return keep(value);
+	return refuse(c, "must be an error's code like \"network\", an exit status like "
+			 "\"exit:75\" or an HTTP status like \"http:503\"");
+}
+
+static json_t *normal_errors(struct jobvalue_place *c, const json_t *value)
+{
+	json_t *list;
+
+	if (json_array_size(value) > JOB_RETRY_ON_MAX)
+		return refuse(c, "has more than %d items", JOB_RETRY_ON_MAX);
+	list = normal_list(c, value, normal_error);
+	for (c->index = 0; list && c->index < json_array_size(list); c->index++)
+		for (size_t i = 0; i < c->index; i++)
+			if (json_equal(json_array_get(list, c->index), json_array_get(list, i))) {
+				json_decref(list);
+				return refuse(c, "is there twice");
+			}
+	return list;
+}
+
+/* ---- objects with keys of their own ---- */
+
+/* From now on @c is at the member @key of @whole, or back at @key itself. */
+static void move_to(struct jobvalue_place *c, const struct jobkey *whole, const struct jobkey *key)
+{
+	c->whole = whole;
+	c->key = key;
+	c->member = NULL;
+	c->index = JOBVALUE_NO_INDEX;
+}
+
+static int check_names(struct jobvalue_place *c, const json_t *value)
+{
+	json_t *object = (json_t *)(uintptr_t)value, *member;
+	const char *name;
+
+	json_object_foreach(object, name, member) {
+		const struct jobkey *key = c->key->members;
+
+		while (key->name && strcmp(key->name, name) != 0)
+			key++;
+		if (!key->name) {
+			c->member = name;
+			return jobvalue_refuse(c, "is unknown");
+		}
+	}
+	return 0;
+}
+
+static json_t *normal_object(struct jobvalue_place *c, const json_t *value)
+{
+	const struct jobkey *whole = c->key;
+	json_t *normal;
+
+	if (!json_is_object(value))
+		return refuse(c, "must be an object");
+	if (check_names(c, value) < 0)
+		return NULL;
+	normal = xjson(json_object());
+	for (const struct jobkey *key = whole->members; key->name; key++) {
+		const json_t *given = json_object_get(value, key->name);
+		json_t *member;
+
+		if (!given)
+			continue;
+		move_to(c, whole, key);
+		member = jobvalue_normal(c, given);
+		if (!member) {
+			json_decref(normal);
+			return NULL;
+		}
+		if (json_object_set_new_nocheck(normal, key->name, member) < 0)
+			xalloc_die();
+	}
+	move_to(c, NULL, whole);
+	return normal;
 }
 
 static json_t *normal_json(struct jobvalue_place *c, const json_t *value)
@@ -625,23 +684,52 @@ static json_t *normal_later(struct jobvalue_place *c, const json_t *value)
 	return NULL;
 }
 
+/* Documents, not values: jobdoc.c looks at them before it comes here. */
+static json_t *normal_parts(struct jobvalue_place *c, const json_t *value)
+{
+	(void)value;
+	return refuse(c, "must be a list of job documents");
+}
+
 /* The normal form of each type: a new reference, or NULL with the reason in c->err. */
 static json_t *(*const normal_forms[N_JOBKEY_TYPES])(struct jobvalue_place *c,
 						     const json_t *value) = {
 	[JK_STRING] = normal_string,	 [JK_LABEL] = normal_label,
 	[JK_LABELS] = normal_labels,	 [JK_STRINGS] = normal_strings,
 	[JK_MAP] = normal_map,		 [JK_INTEGER] = normal_integer,
-	[JK_INTEGERS] = normal_integers, [JK_BOOL] = normal_bool,
-	[JK_DURATION] = normal_duration, [JK_TIME] = normal_time,
-	[JK_SIZE] = normal_size,	 [JK_CHOICE] = normal_choice,
-	[JK_EXPECT] = normal_expect,	 [JK_CHECKSUM] = normal_checksum,
-	[JK_URL] = normal_url,		 [JK_JSON] = normal_json,
-	[JK_LATER] = normal_later,
+	[JK_INTEGERS] = normal_integers, [JK_NUMBER] = normal_number,
+	[JK_BOOL] = normal_bool,	 [JK_DURATION] = normal_duration,
+	[JK_TIME] = normal_time,	 [JK_SIZE] = normal_size,
+	[JK_CHOICE] = normal_choice,	 [JK_EXPECT] = normal_expect,
+	[JK_CHECKSUM] = normal_checksum, [JK_URL] = normal_url,
+	[JK_JSON] = normal_json,	 [JK_NEEDS] = jobneeds_normal,
+	[JK_ERRORS] = normal_errors,	 [JK_OBJECT] = normal_object,
+	[JK_PARTS] = normal_parts,	 [JK_LATER] = normal_later,
 };
+
+/* A reference where it cannot wait for its result. */
+static bool has_misplaced_reference(struct jobvalue_place *c, const json_t *value)
+{
+	static const char why[] = "must not hold a reference to a result (${NAME:/pointer}): it is "
+				  "needed before the job starts";
+
+	if (c->key->flags & JK_REFS || c->is_resolved)
+		return false;
+	if (jobrefs_has(value))
+		return jobvalue_refuse(c, "%s", why) < 0;
+	for (size_t i = 0; i < json_array_size(value); i++)
+		if (jobrefs_has(json_array_get(value, i))) {
+			c->index = i;
+			return jobvalue_refuse(c, "%s", why) < 0;
+		}
+	return false;
+}
 
 json_t *jobvalue_normal(struct jobvalue_place *c, const json_t *value)
 {
-	return normal_forms[c->key->type](c, value);
+	if (has_misplaced_reference(c, value))
+		return NULL;
+	return is_open(c, value) ? keep(value) : normal_forms[c->key->type](c, value);
 }
 
 bool jobvalue_is_secret(const struct jobkey *key, const json_t *value)
@@ -649,7 +737,7 @@ bool jobvalue_is_secret(const struct jobkey *key, const json_t *value)
 	if (!(key->flags & JK_SECRET))
 		return false;
 	if (key->type == JK_URL)
-		return url_has_user(value);
+		return joburl_is_secret(value);
 	return !json_is_object(value) || json_object_size(value) > 0;
 }
 
@@ -667,6 +755,6 @@ static json_t *masked_map(json_t *map)
 json_t *jobvalue_masked(const struct jobkey *key, json_t *value)
 {
 	if (key->type == JK_URL)
-		return masked_url(value);
+		return joburl_masked(value);
 	return json_is_object(value) ? masked_map(value) : xjson(json_string(MASK));
 }

@@ -23,6 +23,14 @@
 #define JOB_DURATION_MAX_US (INT64_C(315576000) * 1000000) /* 10 years of 365.25 days: "10y" */
 #define JOB_GRACE_MAX_US (INT64_C(3600) * 1000000)
 #define JOB_GRACE_DEFAULT_US (INT64_C(5) * 1000000)
+#define JOB_DEPTH_MAX 16    /* compositions inside one another, the whole included */
+#define JOB_PARTS_MAX 10000 /* of one composition */
+#define JOB_NEEDS_MAX 1000
+#define JOB_REFS_MAX 100000		    /* references to results, in a whole document */
+#define JOB_RESULTS_MAX_BYTES (1024 * 1024) /* what references put into one job's document */
+#define JOB_RETRIES_MAX 1000000
+#define JOB_RETRY_FACTOR_MAX 100
+#define JOB_RETRY_ON_MAX 64
 #define JOB_SAVED_MAX_BYTES (64 * 1024)
 
 #define LIST_LIMIT_DEFAULT 100

@@ -13,14 +13,30 @@
 
 static int refuse(struct submission *s, size_t i, bool is_many)
 {
-	char path[sizeof(s->err.path)];
+	char prefix[48];
 
 	if (is_many) {
-		(void)snprintf(path, sizeof(path), "/jobs/%zu%.150s", i, s->err.path);
-		memcpy(s->err.path, path, sizeof(path));
+		(void)snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
+		aw_err_put_under(&s->err, prefix);
 	}
 	s->result = -EINVAL;
 	return -EINVAL;
+}
+
+/* Keys that documents may have, but jobs do not obey yet. */
+static int check_unsupported(struct submission *s, const struct jobdoc *d)
+{
+	static const char *const keys[] = { "needs", "retry", "deadline", "keep" };
+	char path[16];
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (json_object_get(d->spec, keys[i])) {
+			(void)snprintf(path, sizeof(path), "/%s", keys[i]);
+			return aw_fail_at(&s->err, AW_UNSUPPORTED, path,
+					  "\"%s\" is not supported by this version of awaitd",
+					  keys[i]);
+		}
+	return 0;
 }
 
 static int check_document(struct submission *s, struct jobdoc *d)
@@ -32,6 +48,8 @@ static int check_document(struct submission *s, struct jobdoc *d)
 		return aw_fail_at(&s->err, AW_UNSUPPORTED, "/kind",
 				  "%s jobs are not supported by this version of awaitd",
 				  job_kind_name(d->kind));
+	if (check_unsupported(s, d) < 0)
+		return -EINVAL;
 	if (d->queue && !runq_find(&engine.runq, d->queue))
 		return aw_fail_at(&s->err, AW_NOT_FOUND, "/queue",
 				  "there is no queue of that name; create it with \"awaitctl queue "

@@ -44,6 +44,13 @@ def worker(**keys):
     return doc(kind="worker", **{"argv": ["/bin/true"], **keys})
 
 
+def nested(levels):
+    part = {"kind": "timer", "sleep": 1}
+    for _ in range(levels):
+        part = {"kind": "sequence", "jobs": [part]}
+    return part
+
+
 # (name, line, code, path or word, id)
 LINES = [
     # not JSON
@@ -222,6 +229,28 @@ LINES = [
     ("nice", worker(nice=5), UNSUPPORTED, "unsupported", 1),
     ("gather", doc(kind="gather", jobs=[{"kind": "timer", "sleep": 1}]), UNSUPPORTED,
      "unsupported", 1),
+
+    # compositions, needs and references
+    ("bad part", doc(kind="gather", jobs=[{"kind": "timer", "sleep": 1}] * 3 +
+                     [{"kind": "worker", "argv": []}]), PARAMS, "/jobs/3/argv", 1),
+    ("bad part of a part", doc(kind="race", jobs=[{"kind": "sequence", "jobs": [
+        {"kind": "timer", "sleep": "x"}]}]), PARAMS, "/jobs/0/jobs/0/sleep", 1),
+    ("unknown key in a part", doc(kind="race", jobs=[{"kind": "timer", "sleep": 1, "x/y": 1}]),
+     PARAMS, "/jobs/0/x~1y", 1),
+    ("no parts", doc(kind="race", jobs=[]), PARAMS, "/jobs", 1),
+    ("too many parts", doc(kind="gather", jobs=[{"kind": "timer", "sleep": 1}] * 10001), LIMIT,
+     "/jobs", 1),
+    ("too deep", doc(**nested(17)), LIMIT, "/jobs/0" * 16, 1),
+    ("key of a part", doc(kind="race", jobs=[{"kind": "timer", "sleep": 1, "key": "k"}]), PARAMS,
+     "/jobs/0/key", 1),
+    ("needs itself", req("job.submit_many", {"jobs": [
+        {"kind": "timer", "sleep": 1}, {"kind": "timer", "sleep": 1, "needs": ["@1"]}]}), PARAMS,
+     "/jobs/1/needs/0", 1),
+    ("needs a later one", req("job.submit_many", {"jobs": [
+        {"kind": "timer", "sleep": 1, "needs": ["@1"]}, {"kind": "timer", "sleep": 1}]}), PARAMS,
+     "/jobs/0/needs/0", 1),
+    ("reference to nobody", worker(argv=["echo", "${a:/x}"]), PARAMS, "/argv/1", 1),
+    ("reference in a name", timer(name="${a:/x}"), PARAMS, "/name", 1),
     ("hold", req("job.hold", {"ids": [1]}), UNSUPPORTED, "unsupported", 1),
     ("events", req("events.subscribe", {}), UNSUPPORTED, "unsupported", 1),
     ("schedule", req("schedule.list"), UNSUPPORTED, "unsupported", 1),

@@ -339,7 +339,7 @@ static int submit_as(const char *text, uid_t uid, enum aw_code *ret_code)
 	};
 	int result;
 
-	ck_assert_msg(jobdoc_check(doc, "", &d, &err) == 0, "%s %s", err.path, err.message);
+	ck_assert_msg(jobdoc_check(doc, "", 0, &d, &err) == 0, "%s %s", err.path, err.message);
 	engine_submit(&s, false);
 	if (!answered) {
 		loop_run_until_idle();

@@ -183,7 +183,7 @@ static int make_doc(struct run *r, const char *url, json_t *more)
 	if (more)
 		json_object_update(doc, more);
 	json_decref(more);
-	result = jobdoc_check(doc, "", &r->a.doc, &r->err);
+	result = jobdoc_check(doc, "", 0, &r->a.doc, &r->err);
 	ck_assert_msg(result == 0, "%s %s", r->err.path, r->err.message);
 	json_decref(doc);
 	return kind_fetch.check(&r->a.doc, &who, &r->err);

@@ -279,10 +279,11 @@ START_TEST(every_key_has_an_option)
 
 		for (size_t i = 0; i < n_jobkeys; i++) {
 			char name[64];
-			bool is_here = (jobkeys[i].kinds & JK_KINDS(kinds[k])) &&
-				       jobkeys[i].type != JK_LATER &&
-				       jobkeys[i].type != JK_STRINGS &&
-				       strcmp(jobkeys[i].name, "kind") != 0;
+			bool is_here =
+				(jobkeys[i].kinds & JK_KINDS(kinds[k])) &&
+				jobkeys[i].type != JK_LATER && jobkeys[i].type != JK_STRINGS &&
+				jobkeys[i].type != JK_OBJECT && !(jobkeys[i].flags & JK_PART) &&
+				strcmp(jobkeys[i].name, "kind") != 0;
 
 			snprintf(name, sizeof(name), "%s", jobkeys[i].name);
 			for (char *p = name; *p != '\0'; p++)
@@ -292,6 +293,8 @@ START_TEST(every_key_has_an_option)
 				      "%s of %s", name, job_kind_name(kinds[k]));
 		}
 		ck_assert(has_option(own, "no-overwrite") == (kinds[k] == JOB_FETCH));
+		ck_assert(has_option(common, "retry-max") && has_option(common, "retry-max-delay"));
+		ck_assert(!has_option(common, "retry"));
 		free_options(common);
 		free_options(own);
 	}
@@ -300,17 +303,79 @@ END_TEST
 
 START_TEST(later_keys_are_unsupported)
 {
-	struct opt *common = opts_of_kind(JOB_TIMER, true);
-	static const char *const names[] = { "--retry-max", "--needs", "--deadline", "--keep" };
+	struct opt *own = opts_of_kind(JOB_WORKER, false);
+	static const char *const names[] = { "--umask", "--nice", "--limits", "--limits-cpu" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char *argv[] = { (char *)names[i], (char *)"3" };
 		json_t *doc = json_object();
-		struct opts o = { .sets = { { common, doc } } };
+		struct opts o = { .sets = { { own, doc } } };
 		struct aw_err err = { 0 };
 
 		ck_assert_int_lt(opts_parse(&o, 2, argv, &err), 0);
 		ck_assert_msg(err.code == AW_UNSUPPORTED, "%s: %s", names[i], err.message);
+		json_decref(doc);
+		aw_err_fini(&err);
+	}
+	free_options(own);
+}
+END_TEST
+
+/* Members of a key that is an object are options of their own; lists grow with each option. */
+START_TEST(options_of_an_object_key)
+{
+	struct opt *common = opts_of_kind(JOB_TIMER, true);
+	char *argv[] = { (char *)"--retry-max=3",
+			 (char *)"--retry-delay",
+			 (char *)"2s",
+			 (char *)"--retry-factor",
+			 (char *)"1.5",
+			 (char *)"--retry-on",
+			 (char *)"network,exit:75",
+			 (char *)"--retry-on",
+			 (char *)"http:503",
+			 (char *)"--retry-jitter",
+			 (char *)"0",
+			 (char *)"--needs",
+			 (char *)"7",
+			 (char *)"--needs=8:done",
+			 (char *)"--timeout",
+			 (char *)"${7:/t}" };
+	json_t *doc = json_object();
+	struct opts o = { .sets = { { common, doc } } };
+	struct aw_err err = { 0 };
+	char *text;
+
+	ck_assert_msg(opts_parse(&o, (int)(sizeof(argv) / sizeof(*argv)), argv, &err) == 0, "%s",
+		      err.message);
+	text = json_dumps(doc, JSON_COMPACT);
+	ck_assert_str_eq(text, "{\"retry\":{\"max\":3,\"delay\":\"2s\",\"factor\":1.5,"
+			       "\"on\":[\"network\",\"exit:75\",\"http:503\"],\"jitter\":0},"
+			       "\"needs\":[7,{\"job\":8,\"on\":\"done\"}],"
+			       "\"timeout\":\"${7:/t}\"}");
+	free(text);
+	json_decref(doc);
+	free_options(common);
+}
+END_TEST
+
+START_TEST(bad_values_of_an_object_key)
+{
+	static const char *const texts[] = {
+		"--retry-max=-1",     "--retry-max=x",	   "--retry-factor=0.5", "--retry-factor=x",
+		"--retry-jitter=2",   "--retry-jitter=[]", "--retry-delay=soon", "--needs=0",
+		"--needs=7:whenever", "--needs=7:",	   "--needs=a",		 "--retry=3",
+	};
+	struct opt *common = opts_of_kind(JOB_TIMER, true);
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		char *argv[] = { (char *)texts[i] };
+		json_t *doc = json_object();
+		struct opts o = { .sets = { { common, doc } } };
+		struct aw_err err = { 0 };
+
+		ck_assert_msg(opts_parse(&o, 1, argv, &err) < 0, "%s", texts[i]);
+		ck_assert_int_eq(err.code, AW_PARAMS);
 		json_decref(doc);
 		aw_err_fini(&err);
 	}
@@ -468,6 +533,8 @@ int main(void)
 	tcase_add_test(keys, keys_have_their_type);
 	tcase_add_test(keys, every_key_has_an_option);
 	tcase_add_test(keys, later_keys_are_unsupported);
+	tcase_add_test(keys, options_of_an_object_key);
+	tcase_add_test(keys, bad_values_of_an_object_key);
 	tcase_add_test(keys, help_keeps_within_80_columns);
 	tcase_add_test(rest, paths_from_here);
 	tcase_add_test(rest, keys_rise);

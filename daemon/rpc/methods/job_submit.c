@@ -132,7 +132,7 @@ static struct rpc_done submit(struct rpc_call *call, json_t *params)
 	json_t *document = params ? json_incref(params) : xjson(json_object());
 	struct rpc_done done;
 
-	if (jobdoc_check(document, "", &w->docs[0], &err) < 0)
+	if (jobdoc_check(document, "", 0, &w->docs[0], &err) < 0)
 		done = refuse(w, &err);
 	else
 		done = send_off(w, false);
@@ -184,7 +184,7 @@ static int check_all(struct submit *w, const json_t *jobs, struct aw_err *err)
 
 	for (size_t i = 0; i < w->s.n; i++) {
 		snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
-		if (jobdoc_check(json_array_get(jobs, i), prefix, &w->docs[i], err) < 0)
+		if (jobdoc_check(json_array_get(jobs, i), prefix, i, &w->docs[i], err) < 0)
 			return -EINVAL;
 	}
 	return 0;
