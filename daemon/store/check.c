@@ -71,6 +71,9 @@ static const struct {
 	{ "submission keys that never expire",
 	  "SELECT count(*) FROM submit_key WHERE expires IS NULL AND NOT EXISTS"
 	  " (SELECT 1 FROM job WHERE id = submit_key.job AND outcome IS NULL)" },
+	{ "submission keys that would never be forgotten",
+	  "SELECT count(*) FROM submit_key WHERE (job > 0) <>"
+	  " EXISTS (SELECT 1 FROM job WHERE id = submit_key.job)" },
 	{ "instants of an unknown boot",
 	  "SELECT (SELECT count(*) FROM job WHERE boot NOT IN (SELECT n FROM boot))"
 	  " + (SELECT count(*) FROM attempt WHERE boot NOT IN (SELECT n FROM boot))"

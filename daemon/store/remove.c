@@ -4,36 +4,133 @@
 #include "daemon/store/store_int.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "daemon/store/rows.h"
+#include "proto/xalloc.h"
 
+/* Removing a job that is done, and with a composition all of its parts. */
+
+/* A job that goes, as its row says. */
 struct victim {
+	int64_t id;
+	enum job_kind kind;
+	enum job_state state;
 	enum job_outcome outcome;
-	int64_t last_seq;
+	int64_t parent, last_seq, attempt;
+	uid_t uid;
+	bool has_key;
+	int flags; /* enum rows_flag */
 };
 
-static int find(struct store *s, struct store_remove *rm, struct victim *ret)
-{
-	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_STATE);
-	enum job_state state;
-	int rc;
+/* A job and what is below it, parents before their parts. */
+struct tree {
+	struct victim *victims; /* owns */
+	size_t n, size;
+};
 
-	sql_int(stmt, 1, rm->id);
-	if (!sql_row(stmt, &rc)) {
-		rm->op.result = -ENOENT;
-		return rc;
-	}
-	if (!rows_state(stmt, 0, &state) || !rows_outcome(stmt, 1, &ret->outcome)) {
-		sql_end(stmt);
-		return SQLITE_CORRUPT;
-	}
-	ret->last_seq = sqlite3_column_int64(stmt, 2);
-	if (state != JOB_DONE)
-		rm->op.result = -EBUSY;
-	return sql_end(stmt);
+/* ---- what goes ---- */
+
+/* From the current row of SQL_REMOVE_ONE or SQL_REMOVE_PARTS. */
+static bool read_victim(sqlite3_stmt *row, struct victim *ret)
+{
+	*ret = (struct victim){
+		.id = sqlite3_column_int64(row, 0),
+		.parent = sqlite3_column_int64(row, 4),
+		.last_seq = sqlite3_column_int64(row, 5),
+		.attempt = sqlite3_column_int64(row, 6),
+		.uid = (uid_t)sqlite3_column_int64(row, 7),
+		.has_key = sqlite3_column_int(row, 8) != 0,
+		.flags = sqlite3_column_int(row, 9),
+	};
+	return rows_kind(row, 1, &ret->kind) && rows_state(row, 2, &ret->state) &&
+	       rows_outcome(row, 3, &ret->outcome);
 }
 
-static int delete_of(struct store *s, enum sql_id what, int64_t id)
+static bool add_victim(struct tree *tree, sqlite3_stmt *row)
+{
+	if (tree->n == tree->size) {
+		tree->size = tree->size ? tree->size * 2 : 4;
+		tree->victims = xreallocarray(tree->victims, tree->size, sizeof(*tree->victims));
+	}
+	return read_victim(row, &tree->victims[tree->n++]);
+}
+
+/* The rows of @stmt, which asks by @id. */
+static int add_victims(struct store *s, struct tree *tree, enum sql_id what, int64_t id)
+{
+	sqlite3_stmt *stmt = store_sql(s, what);
+	bool is_sound = true;
+	int rc;
+
+	sql_int(stmt, 1, id);
+	while (is_sound && sqlite3_step(stmt) == SQLITE_ROW)
+		is_sound = add_victim(tree, stmt);
+	rc = sql_end(stmt);
+	return is_sound ? rc : SQLITE_CORRUPT;
+}
+
+static int add_parts(struct store *s, struct tree *tree)
+{
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < tree->n && rc == SQLITE_OK; i++)
+		if (rows_is_group(tree->victims[i].kind))
+			rc = add_victims(s, tree, SQL_REMOVE_PARTS, tree->victims[i].id);
+	return rc;
+}
+
+/* ---- may it go? ---- */
+
+/* An unfinished job that needs one of them, 0 = there is none. */
+static int find_blocker(struct store *s, const struct tree *tree, int64_t *ret)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_NEEDED_BY);
+	int rc = SQLITE_OK;
+
+	*ret = 0;
+	for (size_t i = 0; i < tree->n && rc == SQLITE_OK && *ret == 0; i++) {
+		sql_int(stmt, 1, tree->victims[i].id);
+		if (!sql_row(stmt, &rc))
+			continue;
+		*ret = sqlite3_column_int64(stmt, 0);
+		rc = sql_end(stmt);
+	}
+	return rc;
+}
+
+/* Fills @tree when it may go; *ret_result says, as store_remove does. */
+static int judge(struct store *s, struct tree *tree, int64_t id, int *ret_result,
+		 int64_t *ret_blocker)
+{
+	int rc = add_victims(s, tree, SQL_REMOVE_ONE, id);
+
+	*ret_result = 0;
+	if (rc != SQLITE_OK)
+		return rc;
+	if (tree->n == 0)
+		*ret_result = -ENOENT;
+	else if (tree->victims[0].parent != 0)
+		*ret_result = -EXDEV;
+	else if (tree->victims[0].state != JOB_DONE)
+		*ret_result = -EBUSY;
+	if (*ret_result != 0)
+		return rc;
+	rc = add_parts(s, tree);
+	if (rc == SQLITE_OK)
+		rc = find_blocker(s, tree, ret_blocker);
+	if (*ret_blocker != 0)
+		*ret_result = -EDEADLK;
+	/* A composition ends after its parts.  Where damage says otherwise, it stays. */
+	for (size_t i = 0; i < tree->n; i++)
+		if (tree->victims[i].state != JOB_DONE)
+			*ret_result = -EBUSY;
+	return rc;
+}
+
+/* ---- rows ---- */
+
+static int run_for(struct store *s, enum sql_id what, int64_t id)
 {
 	sqlite3_stmt *stmt = store_sql(s, what);
 
@@ -51,40 +148,113 @@ static int delete_event(struct store *s, int64_t *seq, int64_t id)
 	sql_int(stmt, 1, this);
 	*seq = 0;
 	if (!sql_row(stmt, &rc))
-		return rc; /* old events may have been pruned */
+		return rc;
 	prev = sqlite3_column_int64(stmt, 0);
 	job = sqlite3_column_int64(stmt, 1);
 	rc = sql_end(stmt);
 	if (rc == SQLITE_OK && (job != id || prev >= this))
 		return SQLITE_CORRUPT; /* the list leads into another job's, or in a circle */
 	*seq = prev;
-	return rc != SQLITE_OK ? rc : delete_of(s, SQL_EVENT_DELETE, this);
+	return rc != SQLITE_OK ? rc : run_for(s, SQL_EVENT_DELETE, this);
+}
+
+static int delete_events(struct store *s, const struct victim *v)
+{
+	int64_t seq = v->last_seq;
+	int rc = SQLITE_OK;
+
+	if (v->last_seq > s->tally.pruned_seq)
+		s->tally.pruned_seq = v->last_seq;
+	while (rc == SQLITE_OK && seq != 0)
+		rc = delete_event(s, &seq, v->id);
+	return rc;
+}
+
+static int delete_ending(struct store *s, const struct victim *v)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_KEPT);
+	int rc;
+
+	sql_int(stmt, 1, v->id);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	s->tally.kept_bytes -= sqlite3_column_int64(stmt, 0);
+	rc = sql_end(stmt);
+	return rc == SQLITE_OK ? run_for(s, SQL_ENDING_DELETE, v->id) : rc;
+}
+
+/* Who sends the key again within a day is told the job's id, though it is gone (R2.6). */
+static int orphan_key(struct store *s, const struct victim *v)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_ORPHAN);
+
+	sql_int(stmt, 1, v->id);
+	sql_int(stmt, 2, v->uid);
+	return sql_run(stmt);
+}
+
+/*
+ * Has it a directory, perhaps?  An attempt of a worker or a fetch makes one;
+ * the row brings it back to mind until it is gone, whatever happens.
+ */
+static bool may_have_directory(const struct victim *v)
+{
+	return v->attempt > 0 && (v->kind == JOB_WORKER || v->kind == JOB_FETCH);
+}
+
+/* What few jobs have; each is found by the job's id alone. */
+static int delete_rare(struct store *s, const struct victim *v)
+{
+	int rc = run_for(s, SQL_EXPIRY_DELETE, v->id);
+
+	if (rc == SQLITE_OK && v->has_key)
+		rc = orphan_key(s, v);
+	if (rc == SQLITE_OK && (v->flags & ROWS_HAS_NEEDS))
+		rc = run_for(s, SQL_NEED_DELETE, v->id);
+	if (rc == SQLITE_OK && v->attempt > 0)
+		rc = run_for(s, SQL_ATTEMPT_DELETE, v->id);
+	if (rc == SQLITE_OK && may_have_directory(v))
+		rc = run_for(s, SQL_GONE_INSERT, v->id);
+	return rc;
+}
+
+static int delete_job(struct store *s, const struct victim *v)
+{
+	int rc = delete_events(s, v);
+
+	if (rc == SQLITE_OK)
+		rc = delete_ending(s, v);
+	if (rc == SQLITE_OK)
+		rc = delete_rare(s, v);
+	if (rc == SQLITE_OK)
+		rc = run_for(s, SQL_DOC_DELETE, v->id);
+	if (rc == SQLITE_OK)
+		rc = run_for(s, SQL_JOB_DELETE, v->id);
+	s->tally.by_state[JOB_DONE]--;
+	s->tally.by_outcome[v->outcome]--;
+	return rc;
+}
+
+int remove_tree(struct store *s, int64_t id, struct removal *ret)
+{
+	struct tree tree = { 0 };
+	int rc = judge(s, &tree, id, &ret->result, &ret->blocker);
+
+	ret->n_jobs = 0;
+	for (size_t i = 0; i < tree.n && rc == SQLITE_OK && ret->result == 0; i++) {
+		rc = delete_job(s, &tree.victims[i]);
+		ret->n_jobs++;
+	}
+	free(tree.victims);
+	return rc;
 }
 
 int remove_run(struct store *s, struct store_remove *rm)
 {
-	static const enum sql_id rows[] = {
-		SQL_ATTEMPT_DELETE,
-		SQL_ENDING_DELETE,
-		SQL_DOC_DELETE,
-		SQL_JOB_DELETE,
-	};
-	struct victim v = { 0 };
-	int64_t last_seq;
-	int rc;
+	struct removal removal = { 0 };
+	int rc = remove_tree(s, rm->id, &removal);
 
-	rm->op.result = 0;
-	rc = find(s, rm, &v);
-	if (rc != SQLITE_OK || rm->op.result != 0)
-		return rc;
-	last_seq = v.last_seq;
-	while (rc == SQLITE_OK && v.last_seq != 0)
-		rc = delete_event(s, &v.last_seq, rm->id);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && rc == SQLITE_OK; i++)
-		rc = delete_of(s, rows[i], rm->id);
-	if (rc == SQLITE_OK && last_seq > s->tally.pruned_seq)
-		s->tally.pruned_seq = last_seq;
-	s->tally.by_state[JOB_DONE]--;
-	s->tally.by_outcome[v.outcome]--;
+	rm->op.result = removal.result;
+	rm->blocker = removal.blocker;
 	return rc;
 }

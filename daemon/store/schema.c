@@ -156,6 +156,7 @@ static const char version_1[] =
  * - expiry: when an ended job is to be looked at again.  Those that have no
  *   "keep" of their own go by the order of their ends and have no row here,
  *   unless they could not go when their turn came.
+ * - submit_key.job is negative when the record of that job was removed.
  * - ending.kept: what goes with the record besides its rows: bytes in the job's
  *   directory, of its result and error.  Count 'kept_bytes' is their sum.
  * - gone: jobs whose record was removed and whose directory was not yet.
@@ -204,6 +205,10 @@ static const char version_2[] =
 	"  due INTEGER NOT NULL"
 	") STRICT;"
 	"CREATE INDEX expiry_due ON expiry(due);"
+
+	"UPDATE submit_key SET job = -job"
+	"  WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = submit_key.job);"
+	"CREATE INDEX submit_key_orphan ON submit_key(expires) WHERE job < 0;"
 
 	"CREATE TABLE gone (job INTEGER PRIMARY KEY) STRICT;"
 

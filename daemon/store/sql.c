@@ -8,6 +8,8 @@
 #include "daemon/store/rows.h"
 #include "proto/xalloc.h"
 
+#define REMOVE_COLUMNS "id, kind, state, outcome, parent, last_seq, attempt, uid, has_key, flags"
+
 static const char *const texts[N_SQL] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
@@ -23,7 +25,7 @@ static const char *const texts[N_SQL] = {
 		" VALUES (?1, ?2, 'waiting', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0,"
 		" ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
 	[SQL_DOC_INSERT] = "INSERT INTO doc (job, spec, key) VALUES (?1, ?2, ?3)",
-	[SQL_KEY_FIND] = "SELECT job, hash FROM submit_key"
+	[SQL_KEY_FIND] = "SELECT abs(job), hash FROM submit_key"
 			 " WHERE uid = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)",
 	[SQL_KEY_INSERT] = "INSERT OR REPLACE INTO submit_key (uid, key, job, hash)"
 			   " VALUES (?1, ?2, ?3, ?4)",
@@ -84,11 +86,22 @@ static const char *const texts[N_SQL] = {
 	[SQL_QUEUE_SET] = "INSERT INTO queue (name, max, paused) VALUES (?1, ?2, ?3)"
 			  " ON CONFLICT (name) DO UPDATE SET max = ?2, paused = ?3",
 
-	[SQL_JOB_STATE] = "SELECT state, outcome, last_seq FROM job WHERE id = ?1",
+	[SQL_REMOVE_ONE] = "SELECT " REMOVE_COLUMNS " FROM job WHERE id = ?1",
+	[SQL_REMOVE_PARTS] = "SELECT " REMOVE_COLUMNS " FROM job INDEXED BY job_part"
+			     " WHERE parent = ?1",
+	[SQL_NEEDED_BY] = "SELECT need.job FROM need INDEXED BY need_on"
+			  " CROSS JOIN job ON id = need.job"
+			  " WHERE on_job = ?1 AND outcome IS NULL LIMIT 1",
 	[SQL_EVENT_PREV] = "SELECT prev, job FROM event WHERE seq = ?1",
 	[SQL_EVENT_DELETE] = "DELETE FROM event WHERE seq = ?1",
-	[SQL_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE job = ?1",
+	[SQL_ENDING_KEPT] = "SELECT kept FROM ending WHERE job = ?1",
 	[SQL_ENDING_DELETE] = "DELETE FROM ending WHERE job = ?1",
+	[SQL_EXPIRY_DELETE] = "DELETE FROM expiry WHERE job = ?1",
+	[SQL_KEY_ORPHAN] = "UPDATE submit_key SET job = -job WHERE job = ?1 AND uid = ?2"
+			   " AND key = (SELECT key FROM doc WHERE job = ?1)",
+	[SQL_NEED_DELETE] = "DELETE FROM need WHERE job = ?1",
+	[SQL_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE job = ?1",
+	[SQL_GONE_INSERT] = "INSERT INTO gone (job) VALUES (?1)",
 	[SQL_DOC_DELETE] = "DELETE FROM doc WHERE job = ?1",
 	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
 

@@ -290,7 +290,8 @@ struct store_note {
 };
 
 /*
- * Remove a finished job, its parts, and all that belongs to them.  0, -ENOENT,
+ * Remove a finished job, its parts, and all that belongs to them; their
+ * directories are noted for store_sweep.  0, -ENOENT,
  * -EBUSY (not done), -EXDEV (a part: it goes with its composition), -EDEADLK
  * (@blocker, which is not done, needs it or a part of it).
  */

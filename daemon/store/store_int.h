@@ -128,6 +128,14 @@ int list_run(struct store *s, struct store_list *l, int *budget);
 int scope_run(struct store *s, struct store_scope *scope, int *budget);
 int events_run(struct store *s, struct store_events *e, int *budget);
 
+/* A job and all that is below it, if it may go: result and blocker as in store_remove. */
+struct removal {
+	int result;
+	int64_t blocker;
+	size_t n_jobs;
+};
+int remove_tree(struct store *s, int64_t id, struct removal *ret);
+
 /* One row of history; @prev_seq is the job's event before it, 0 = none. */
 struct event {
 	int64_t seq, job, attempt, prev_seq;

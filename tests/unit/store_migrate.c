@@ -50,7 +50,7 @@ static const char schema_1[] =
 
 /* A waiting, a running, a stopping and an ended job; the hashes are of FX_SPEC. */
 static const char rows_1[] =
-	"INSERT INTO meta VALUES ('next_id', 5), ('next_seq', 11), ('clean', 1);"
+	"INSERT INTO meta VALUES ('next_id', 3001), ('next_seq', 11), ('clean', 1);"
 	"INSERT INTO count VALUES ('waiting', 1), ('running', 1), ('stopping', 1), ('done', 1),"
 	"  ('succeeded', 1), ('failed', 0), ('timed_out', 0), ('cancelled', 0), ('skipped', 0),"
 	"  ('lost', 0);"
@@ -77,7 +77,8 @@ static const char rows_1[] =
 	"  (7, 1790000001000, 4, 1, 'running', NULL, NULL),"
 	"  (9, 1790000002000, 3, 1, 'stopping', NULL, 6),"
 	"  (10, 1790000003000, 4, 1, 'done', 'succeeded', 7);"
-	"INSERT INTO submit_key VALUES (1000, 'k', 4, 1, 1890000000000);";
+	"INSERT INTO submit_key VALUES (1000, 'k', 4, 1, 1890000000000),"
+	"  (1000, 'of a removed job', 3000, 1, 1890000000000);";
 
 static void make_version_1(void)
 {
@@ -145,7 +146,7 @@ START_TEST(version_1_goes_on)
 	ck_assert_int_eq(end.seq, 11);
 	ck_assert_int_eq(fx_move(3, 1, JOB_STOPPING, JOB_DONE), 0);
 	ck_assert_int_eq(fx_move(1, 0, JOB_WAITING, JOB_RUNNING), 0);
-	ck_assert_int_eq(fx_insert_one(), 5);
+	ck_assert_int_eq(fx_insert_one(), 3001);
 	fx_restart();
 	fx_close();
 	fx_expect_sound();

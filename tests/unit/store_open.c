@@ -579,6 +579,7 @@ static const struct {
 	{ "UPDATE count SET value = value + 1 WHERE what = 'waiting'", "counts" },
 	{ "UPDATE meta SET value = 4 WHERE key = 'next_id'", "dealt again" },
 	{ "INSERT INTO submit_key VALUES (1, 'k', 51, 0, NULL)", "never expire" },
+	{ "INSERT INTO submit_key VALUES (1, 'k', 77, 0, 1)", "never be forgotten" },
 	{ "UPDATE job SET boot = 9, due_boot = 1 WHERE id = 7", "unknown boot" },
 	{ "UPDATE job SET parent = 3, part = 0, run_of = 1 WHERE id = 7", "their composition" },
 	{ "UPDATE job SET kind = 'race' WHERE id = 3;"

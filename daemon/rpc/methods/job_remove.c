@@ -73,19 +73,44 @@ static int not_done(struct aw_err *err, int64_t id, enum job_state state)
 		       job_state_name(state));
 }
 
+/* Why the store has not removed it. */
+static void not_removed(struct aw_err *err, const struct store_job *rec,
+			const struct store_remove *remove)
+{
+	switch (remove->op.result) {
+	case -EBUSY:
+		not_done(err, rec->id, rec->state);
+		break;
+	case -EXDEV:
+		aw_fail(err, AW_WRONG_STATE,
+			"job %" PRId64 " is a part of job %" PRId64
+			" and goes with it; remove the composition",
+			rec->id, rec->parent);
+		break;
+	case -EDEADLK:
+		aw_fail(err, AW_WRONG_STATE,
+			"job %" PRId64 ", which is not done, needs job %" PRId64
+			" or a part of it; wait for it, or cancel it first",
+			remove->blocker, rec->id);
+		break;
+	default:
+		reply_store_failed(err, remove->op.result);
+	}
+}
+
 /* Why job @i was not removed; it is out of the reply then. */
 static void judge(struct remove_jobs *w, size_t i)
 {
 	struct store_job *rec = &w->get.jobs[i];
-	int result = w->victims[i].remove.op.result;
+	const struct store_remove *remove = &w->victims[i].remove;
 	struct aw_err err = { 0 };
 
-	if (!reply_may_see(rec, rpc_viewer(w->call)) || result == -ENOENT)
+	if (!reply_may_see(rec, rpc_viewer(w->call)) || remove->op.result == -ENOENT)
 		reply_not_found(&err, w->ids[i]);
-	else if (!job_verb_may(JOB_VERB_REMOVE, rec->state) || result == -EBUSY)
+	else if (!job_verb_may(JOB_VERB_REMOVE, rec->state))
 		not_done(&err, w->ids[i], rec->state);
-	else if (result < 0)
-		reply_store_failed(&err, result);
+	else if (remove->op.result < 0)
+		not_removed(&err, rec, remove);
 	else
 		return;
 	reply_add_error(&w->errors, w->ids[i], &err);
