@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -22,10 +23,11 @@
 #define RESUMES_PER_TURN 2000
 #define STEP_BUDGET_US 2000
 #define TASKS_PER_CLOCK_READ 16
+#define STEPS_PER_TURN 3
+#define SHORT_TURN_US 100
 
 #define N_SPARE_EVENTS 256
 #define N_SIGNALS 16
-#define LONGEST_WAIT_US (INT64_C(86400) * 1000000) /* event_add() fires at once for huge values */
 
 struct task_queue {
 	struct loop_task *first, *last;
@@ -42,8 +44,13 @@ static struct {
 
 	struct heap timers;
 	int64_t timer_seq; /* equal instants fire in the order they were set */
+	/*
+	 * Our own, not libevent's timeouts: those set their timer at each poll,
+	 * ours is set when the instant changes.
+	 */
+	int timerfd;
 	struct event *timer_event;
-	struct mono armed; /* the instant for which timer_event is set, MONO_NEVER = it is not */
+	struct mono armed; /* the instant for which timerfd is set, MONO_NEVER = it is not */
 
 	struct task_queue deferred; /* for the next step */
 	struct task_queue running;  /* of this step, or left over from the last */
@@ -55,7 +62,7 @@ static struct {
 
 	struct mono turn_began; /* when its first callback ran, MONO_NEVER = none has */
 	struct loop_stats stats;
-} loop;
+} loop = { .timerfd = -1 };
 
 /* What other threads touch. */
 static struct {
@@ -212,9 +219,12 @@ static unsigned run_timers(struct mono now)
 /* It only ends the wait: what is due is judged by now_mono(), never by libevent. */
 static void on_timer_event(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd;
+	uint64_t count;
+
 	(void)what;
 	(void)arg;
+	if (read(fd, &count, sizeof(count)) < 0)
+		assert(errno == EAGAIN);
 	loop.armed = MONO_NEVER;
 }
 
@@ -227,19 +237,17 @@ static void on_timer_event(evutil_socket_t fd, short what, void *arg)
 static void arm_timer(struct mono now)
 {
 	const struct heap_entry *first = heap_first(&loop.timers);
-	struct timeval tv;
-	int64_t us;
+	struct itimerspec when = { 0 };
+	int64_t ns;
 
 	if (!first || loop.armed.ns <= first->key)
 		return;
-	us = (first->key - now.ns) / 1000 + 1;
-	if (us > LONGEST_WAIT_US)
-		us = LONGEST_WAIT_US;
-	tv.tv_sec = (time_t)(us / 1000000);
-	tv.tv_usec = (suseconds_t)(us % 1000000);
-	if (event_add(loop.timer_event, &tv) < 0)
-		xalloc_die(); /* memory is all it needs */
-	loop.armed = mono_add_us(now, us);
+	ns = first->key > now.ns ? first->key - now.ns : 1; /* 0 would disarm it */
+	when.it_value.tv_sec = (time_t)(ns / 1000000000);
+	when.it_value.tv_nsec = (long)(ns % 1000000000);
+	if (timerfd_settime(loop.timerfd, 0, &when, NULL) < 0)
+		assert(!"a timer that cannot be set");
+	loop.armed = (struct mono){ first->key };
 }
 
 /* ---- descriptors ---- */
@@ -368,11 +376,7 @@ static struct event_base *make_base(void)
 
 	if (!config)
 		return NULL;
-	/*
-	 * The default clock counts in 4 ms steps and the default wait in whole
-	 * milliseconds; the environment shall not choose another method.
-	 */
-	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+	/* The environment shall not choose another method. */
 	event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	base = event_base_new_with_config(config);
@@ -388,15 +392,18 @@ int loop_init(void)
 	if (!loop.base)
 		return -ENOMEM;
 	post.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (post.eventfd < 0) {
+	loop.timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (post.eventfd < 0 || loop.timerfd < 0) {
 		int r = -errno;
 
 		loop_fini();
 		return r;
 	}
-	loop.timer_event = evtimer_new(loop.base, on_timer_event, NULL);
+	loop.timer_event =
+		event_new(loop.base, loop.timerfd, EV_READ | EV_PERSIST, on_timer_event, NULL);
 	post.event = event_new(loop.base, post.eventfd, EV_READ | EV_PERSIST, on_posted, NULL);
-	if (!loop.timer_event || !post.event || event_add(post.event, NULL) < 0) {
+	if (!loop.timer_event || !post.event || event_add(post.event, NULL) < 0 ||
+	    event_add(loop.timer_event, NULL) < 0) {
 		loop_fini();
 		return -ENOMEM;
 	}
@@ -426,6 +433,8 @@ void loop_fini(void)
 	coro_fini();
 	close_post();
 	free_event(loop.timer_event);
+	if (loop.timerfd >= 0)
+		close(loop.timerfd);
 	for (size_t i = 0; i < loop.n_signals; i++)
 		event_free(loop.signals[i].event);
 	for (size_t i = 0; i < loop.n_spare_events; i++)
@@ -434,6 +443,7 @@ void loop_fini(void)
 	if (loop.base)
 		event_base_free(loop.base);
 	memset(&loop, 0, sizeof(loop));
+	loop.timerfd = -1;
 }
 
 static bool has_ready(void)
@@ -459,6 +469,26 @@ static void note_turn(struct mono began)
 		loop.stats.lag_max_us = us;
 }
 
+/*
+ * From a line to its request, from that to the store: each is the next step's.
+ * While they are short they need no poll, with its system calls, in between.
+ */
+static unsigned run_steps(void)
+{
+	unsigned n = 0;
+
+	for (int step = 0; step < STEPS_PER_TURN && has_ready(); step++) {
+		if (loop.running.first || loop.deferred.first)
+			n += run_tasks();
+		if (coro_has_ready())
+			n += coro_run_ready(RESUMES_PER_TURN, STEP_BUDGET_US);
+		if (loop.is_stopped ||
+		    now_mono().ns - loop.turn_began.ns > INT64_C(1000) * SHORT_TURN_US)
+			break;
+	}
+	return n;
+}
+
 /* One turn; returns whether it did anything at all. */
 static bool turn(bool may_wait)
 {
@@ -481,10 +511,7 @@ static bool turn(bool may_wait)
 		loop.turn_began = now;
 
 	n += run_timers(now);
-	if (loop.running.first || loop.deferred.first)
-		n += run_tasks();
-	if (coro_has_ready())
-		n += coro_run_ready(RESUMES_PER_TURN, STEP_BUDGET_US);
+	n += run_steps();
 	note_turn(loop.turn_began);
 	return n > 0;
 }

@@ -39,8 +39,8 @@ struct loop_task {
 };
 /*
  * Run @task->fn in the run step.  A no-op when it is queued already.  From
- * inside a task it means the next turn's, so that one that queues itself does
- * not hold up the rest.
+ * inside a task it means the next step, which may be of the same turn as long
+ * as that was short; one that queues itself does not hold up the rest.
  */
 void loop_defer(struct loop_task *task);
 /* The same from any thread; wakes the loop.  The caller makes sure @task is queued only once. */

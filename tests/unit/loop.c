@@ -239,9 +239,31 @@ static void defer_again(struct loop_task *task)
 		loop_defer(task);
 }
 
-START_TEST(a_task_that_defers_itself_comes_in_the_next_turn)
+/* It is the next step's, of which a turn has a few, as long as they are short. */
+START_TEST(a_task_that_defers_itself_holds_up_no_turn)
 {
 	struct loop_task t = { .fn = defer_again };
+
+	n_run = 0;
+	loop_defer(&t);
+	for (int i = 3; i < 10; i += 3) {
+		ck_assert(loop_turn(true));
+		ck_assert_int_eq(n_run, i);
+	}
+	ck_assert(!loop_turn(true));
+	ck_assert_int_eq(n_run, 10);
+}
+END_TEST
+
+static void defer_again_slowly(struct loop_task *task)
+{
+	now_fake_advance_us(200);
+	defer_again(task);
+}
+
+START_TEST(a_long_step_ends_the_turn)
+{
+	struct loop_task t = { .fn = defer_again_slowly };
 
 	n_run = 0;
 	loop_defer(&t);
@@ -559,7 +581,8 @@ static TCase *fake_case(void)
 	tcase_add_test(tc, a_burst_is_drained_in_slices);
 	tcase_add_test(tc, a_timer_that_sets_itself_does_not_starve_the_rest);
 	tcase_add_test(tc, tasks_run_later_in_order_once);
-	tcase_add_test(tc, a_task_that_defers_itself_comes_in_the_next_turn);
+	tcase_add_test(tc, a_task_that_defers_itself_holds_up_no_turn);
+	tcase_add_test(tc, a_long_step_ends_the_turn);
 	tcase_add_test(tc, a_turn_of_tasks_is_bounded);
 	tcase_add_test(tc, a_post_from_the_loops_own_thread);
 	tcase_add_test(tc, a_descriptor_is_watched);
