@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "client/jobargs.h"
+#include "client/needs.h"
 #include "client/out.h"
 #include "proto/limits.h"
 #include "proto/message.h"
+#include "proto/xalloc.h"
 
 /*
  * So many bytes cannot hold more values than a request may have
@@ -49,6 +51,9 @@ struct bulk {
 	/* A ring: first ... first + n_sent - 1 are under way, the next is being filled. */
 	struct batch window[WINDOW];
 	size_t first, n_sent;
+	int64_t n_documents; /* that have been put into requests */
+	int64_t *ids;	     /* owns; of the first n_ids of them */
+	size_t n_ids, ids_size;
 	int64_t until_us; /* how long a lost connection is worth trying for; 0 = it is not lost */
 	int status;
 };
@@ -129,6 +134,19 @@ static void go_on_after_loss(struct bulk *k)
 	while (is_ok(k) && send_all_again(k) < 0);
 }
 
+static void keep_ids(struct bulk *k, json_t *ids)
+{
+	json_t *id;
+	size_t i;
+
+	if (k->n_ids + json_array_size(ids) > k->ids_size) {
+		k->ids_size = 2 * k->ids_size + BATCH_DOCUMENTS;
+		k->ids = xreallocarray(k->ids, k->ids_size, sizeof(*k->ids));
+	}
+	json_array_foreach(ids, i, id)
+		k->ids[k->n_ids++] = json_integer_value(id);
+}
+
 static void print_ids(struct bulk *k, const struct reply *reply)
 {
 	json_t *ids = json_object_get(reply->result, "ids");
@@ -136,6 +154,8 @@ static void print_ids(struct bulk *k, const struct reply *reply)
 	json_t *id;
 	size_t i;
 
+	if (json_array_size(ids) <= BATCH_DOCUMENTS)
+		keep_ids(k, ids);
 	if (k->client->is_json) {
 		out_line(reply->text, reply->text_len);
 	} else {
@@ -262,6 +282,15 @@ static void fail_at(struct bulk *k, int64_t place, const char *why)
 
 /* ---- documents ---- */
 
+/* Is there room for @len more bytes in the request that is being filled?  Else it goes. */
+static void make_room(struct bulk *k, size_t len)
+{
+	const struct batch *b = batch_at(k, k->n_sent);
+
+	if (b->n > 0 && (b->n == BATCH_DOCUMENTS || b->line.len + len > BATCH_BYTES))
+		flush_batch(k);
+}
+
 /*
  * Put one document, @text of an object, into the request; with our @key (NULL =
  * it has one) in front.
@@ -272,12 +301,6 @@ static void add_text(struct bulk *k, const char *text, size_t len, const char *k
 		      sizeof(",\"key\":\"\",") - HEAD_BYTES;
 	struct batch *b = batch_at(k, k->n_sent);
 
-	if (b->n > 0 && (b->n == BATCH_DOCUMENTS || b->line.len + len > BATCH_BYTES)) {
-		flush_batch(k);
-		if (!is_ok(k))
-			return;
-		b = batch_at(k, k->n_sent);
-	}
 	if (len > room) {
 		fail_at(k, place, "the document is too long for a request (1 MiB)");
 		return;
@@ -293,6 +316,38 @@ static void add_text(struct bulk *k, const char *text, size_t len, const char *k
 	}
 	buf_add(&b->line, text, len);
 	b->places[b->n++] = place;
+	k->n_documents++;
+}
+
+/*
+ * Needs that name documents of the file, in words that the daemon knows: ids
+ * of those that went before, else places in the same request.  How a file is
+ * cut into requests depends on the moment, and a document with a key of its own must be
+ * the same each time: that has ids only.  NULL after an error.
+ */
+static json_t *translate_needs(struct bulk *k, const json_t *doc, size_t len, int64_t place)
+{
+	int64_t max;
+	size_t n = needs_count_places(doc, &max);
+
+	if (max >= k->n_documents) {
+		fail_at(k, place,
+			"\"@N\" in \"needs\" must name an earlier document of the file, counted "
+			"from 0");
+		return NULL;
+	}
+	if (json_object_get(doc, "key") != NULL)
+		flush_batch(k);
+	else
+		make_room(k, len + n * sizeof("9223372036854775807"));
+	/* What is not in this request has been sent. */
+	while (is_ok(k) && k->n_sent > 0 && (int64_t)k->n_ids <= max &&
+	       (int64_t)k->n_ids < k->n_documents - (int64_t)batch_at(k, k->n_sent)->n)
+		take_reply(k);
+	if (!is_ok(k))
+		return NULL;
+	return needs_translated(doc, k->n_documents - (int64_t)batch_at(k, k->n_sent)->n, k->ids,
+				k->n_ids);
 }
 
 /*
@@ -306,6 +361,8 @@ static void add_document(struct bulk *k, const json_t *doc, const char *text, si
 	bool needs_key = json_object_get(doc, "key") == NULL && json_object_size(doc) > 0;
 	char key[JOB_KEY_BYTES];
 	struct buf b = { 0 };
+	json_t *other = NULL;
+	int64_t max;
 
 	if (!json_is_object(doc)) {
 		fail_at(k, place, "a job document is expected, an object");
@@ -318,7 +375,18 @@ static void add_document(struct bulk *k, const json_t *doc, const char *text, si
 		text = b.data;
 		len = b.len;
 	}
-	add_text(k, text, len, needs_key ? key : NULL, place);
+	if (needs_count_places(doc, &max) > 0) {
+		other = translate_needs(k, doc, len, place);
+		b.len = 0;
+		buf_add_json(&b, other);
+		text = b.data;
+		len = b.len;
+	} else {
+		make_room(k, len);
+	}
+	if (is_ok(k))
+		add_text(k, text, len, needs_key ? key : NULL, place);
+	json_decref(other);
 	buf_fini(&b);
 }
 
@@ -537,6 +605,7 @@ int bulk_submit(struct client *client, const char *path)
 	for (size_t i = 0; i < WINDOW; i++)
 		buf_fini(&k.window[i].line);
 	buf_fini(&k.in);
+	free(k.ids);
 	if (k.fd != STDIN_FILENO)
 		close(k.fd);
 	return status;

@@ -236,35 +236,80 @@ static int read_options(struct client *client, const struct verb *verb, const st
 	return status;
 }
 
-/* The whole of @path as the key "stdin". */
+/*
+ * What is in @path ("-" = standard input), no more than a little above @most
+ * bytes.  0 or negative errno.
+ */
+static int read_file(const char *path, size_t most, struct buf *b)
+{
+	int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 1;
+	int r = fd < 0 ? -errno : 0;
+
+	while (r == 0 && n > 0 && b->len <= most) {
+		buf_reserve(b, 65536);
+		n = read(fd, b->data + b->len, 65536);
+		if (n > 0)
+			b->len += (size_t)n;
+		else if (n < 0)
+			r = -errno;
+	}
+	if (fd > STDIN_FILENO)
+		close(fd);
+	return r;
+}
+
+/* The whole of the file as the key "stdin". */
 static int read_stdin_file(struct job_args *args)
 {
 	const char *path = args->stdin_file;
-	int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 	struct buf b = { 0 };
+	int r = read_file(path, JOB_STRING_MAX_BYTES, &b);
+	json_t *text = json_stringn(b.data != NULL ? b.data : "", b.len);
 	int status = STATUS_OK;
-	ssize_t n = -1;
-	json_t *text;
 
-	while (fd >= 0 && b.len <= JOB_STRING_MAX_BYTES) {
-		buf_reserve(&b, 65536);
-		n = read(fd, b.data + b.len, 65536);
-		if (n <= 0)
-			break;
-		b.len += (size_t)n;
-	}
-	text = json_stringn(b.data != NULL ? b.data : "", b.len);
-	if (fd < 0 || n < 0)
-		status = out_fail(STATUS_USAGE, "usage", "--stdin-file: %s: %s", path,
-				  strerror(errno));
+	if (r < 0)
+		status =
+			out_fail(STATUS_USAGE, "usage", "--stdin-file: %s: %s", path, strerror(-r));
 	else if (text == NULL)
 		status = out_fail(STATUS_USAGE, "usage", "--stdin-file: %s is not valid UTF-8",
 				  path);
 	else
 		json_object_set(args->doc, "stdin", text);
-	if (fd > STDIN_FILENO)
-		close(fd);
 	json_decref(text);
+	buf_fini(&b);
+	return status;
+}
+
+int job_args_read(const struct verb *verb, const char *path, struct job_args *ret)
+{
+	const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
+	struct buf b = { 0 };
+	int kind, status = -1, r = read_file(path, PROTO_LINE_MAX_BYTES, &b);
+	json_error_t where;
+	json_t *doc = NULL;
+
+	if (r < 0)
+		status = out_fail(STATUS_USAGE, "usage", "%s: %s: %s", verb->name, name,
+				  strerror(-r));
+	else if (b.len > PROTO_LINE_MAX_BYTES)
+		status = out_fail(STATUS_REFUSED, "limit",
+				  "%s: the document is too long for a request (1 MiB)", name);
+	else if ((doc = json_loadb(b.data, b.len, JSON_REJECT_DUPLICATES, &where)) == NULL)
+		status = out_fail(STATUS_REFUSED, "params", "%s: line %d, column %d: %s", name,
+				  where.line, where.column, where.text);
+	else if (!json_is_object(doc))
+		status = out_fail(STATUS_REFUSED, "params",
+				  "%s: one job document is expected, an object; see \"awaitctl "
+				  "submit -f\" for several",
+				  name);
+	kind = job_kind_parse(json_string_value(json_object_get(doc, "kind")));
+	if (status < 0)
+		/* A kind that is none is the daemon's to refuse. */
+		*ret = (struct job_args){ .kind = kind < 0 ? JOB_TIMER : (enum job_kind)kind,
+					  .doc = json_incref(doc),
+					  .is_from_file = true };
+	json_decref(doc);
 	buf_fini(&b);
 	return status;
 }
@@ -309,8 +354,10 @@ int job_args_parse(struct client *client, const struct verb *verb, int argc, cha
 				"%s: \"%s\" is no kind of job: worker, fetch or timer", verb->name,
 				argv[0]);
 	if (positional[kind].key == NULL)
-		return out_fail(STATUS_REFUSED, "unsupported",
-				"%s: %s is not supported by this version", verb->name, argv[0]);
+		return out_fail(STATUS_USAGE, "usage",
+				"%s: a %s has documents for its parts and is read from a file: "
+				"awaitctl %s -f FILE",
+				verb->name, argv[0], verb->name);
 	*ret = (struct job_args){ .kind = (enum job_kind)kind, .doc = json_object() };
 	json_object_set_new(ret->doc, "kind", json_string(argv[0]));
 	tables_init(&tables, ret->kind);
@@ -357,8 +404,8 @@ int job_args_complete(struct client *client, struct job_args *args)
 
 	if (status != STATUS_OK)
 		return status;
-	if (args->kind == JOB_WORKER && json_object_get(args->doc, "cwd") == NULL &&
-	    daemon_is_ours(client)) {
+	if (args->kind == JOB_WORKER && !args->is_from_file &&
+	    json_object_get(args->doc, "cwd") == NULL && daemon_is_ours(client)) {
 		cleanup_free char *here = getcwd(NULL, 0);
 
 		/* A directory that cannot be named is left to the daemon's default. */

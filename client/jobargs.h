@@ -10,13 +10,14 @@
 #include <stddef.h>
 
 /*
- * "worker [OPTIONS] -- COMMAND ARG...": a job document from the command line,
- * for submit and run.
+ * A job document for submit and run: "worker [OPTIONS] -- COMMAND ARG..." on
+ * the command line, or one in a file.
  */
 
 struct job_args {
 	enum job_kind kind;
-	json_t *doc;		/* owns */
+	json_t *doc; /* owns */
+	bool is_from_file;
 	bool is_body_to_stdout; /* --output - */
 	const char *stdin_file; /* borrows from argv */
 };
@@ -27,12 +28,17 @@ struct job_args {
  */
 int job_args_parse(struct client *client, const struct verb *verb, int argc, char **argv,
 		   struct job_args *ret);
+/*
+ * Read the one document in the file @path ("-" = standard input).  Returns -1
+ * to go on, or the status to leave with.
+ */
+int job_args_read(const struct verb *verb, const char *path, struct job_args *ret);
 void job_args_fini(struct job_args *args);
 
 /*
  * Make a connection and the document complete: our directory, when the daemon
- * is our own; an idempotency key.  STATUS_OK, or a status after saying what is
- * wrong.
+ * is our own (a document from a file says itself what it wants); an
+ * idempotency key.  STATUS_OK, or a status after saying what is wrong.
  */
 int job_args_complete(struct client *client, struct job_args *args);
 

@@ -112,7 +112,8 @@ static void print_result(struct client *client, const struct job_args *args, con
 	const json_t *result = json_object_get(job, "result");
 	const char *path = job_string(result, "path");
 
-	if (args->kind == JOB_WORKER || !job_has_succeeded(job))
+	/* A gather that goes on has one also when a part failed. */
+	if (args->kind == JOB_WORKER || (!job_has_succeeded(job) && args->kind != JOB_GATHER))
 		return;
 	if (args->kind == JOB_FETCH && args->is_body_to_stdout)
 		return;
@@ -189,15 +190,34 @@ static int run_job(struct client *client, struct job_args *args)
 	return status == STATUS_OK ? finish(client, args, id) : status;
 }
 
-/* --help and --version may stand before the kind. */
+struct run_args {
+	const char *file;
+};
+
+static const struct opt run_opts[] = {
+	{ .name = "file",
+	  .letter = 'f',
+	  .type = OPT_TEXT,
+	  .metavar = "FILE",
+	  .help = "read the job document from FILE (-: standard input)",
+	  .offset = offsetof(struct run_args, file) },
+	{ 0 },
+};
+
+/* Options may stand before the kind. */
 static int run_run(struct client *client, const struct verb *verb, int argc, char **argv)
 {
-	struct opts o = { .sets = { { client_opts, client } }, .stops_early = true };
+	struct run_args own = { 0 };
+	struct opts o = { .sets = { { client_opts, client }, { run_opts, &own } },
+			  .stops_early = true };
 	struct job_args args;
 	struct aw_err err = { 0 };
 	int status = -1;
 
-	if (opts_parse(&o, argc, argv, &err) < 0) {
+	if (opts_parse(&o, argc, argv, &err) == 0 && o.wish == OPTS_GO_ON && own.file != NULL &&
+	    o.n_args > 0)
+		aw_fail(&err, AW_PARAMS, "-f and \"%s\" exclude each other", argv[0]);
+	if (err.code != AW_OK) {
 		out_init(client->is_json);
 		status = verb_usage_error(verb, NULL, &err);
 	} else if (o.wish != OPTS_GO_ON) {
@@ -208,8 +228,12 @@ static int run_run(struct client *client, const struct verb *verb, int argc, cha
 			verb_print_version();
 	}
 	aw_err_fini(&err);
-	if (status < 0)
+	if (status < 0 && own.file != NULL) {
+		out_init(client->is_json);
+		status = job_args_read(verb, own.file, &args);
+	} else if (status < 0) {
 		status = job_args_parse(client, verb, o.n_args, argv, &args);
+	}
 	if (status >= 0)
 		return status;
 	status = run_job(client, &args);
@@ -220,7 +244,7 @@ static int run_run(struct client *client, const struct verb *verb, int argc, cha
 const struct verb run_verb = {
 	.name = "run",
 	.usage = "worker [OPTIONS] [--] COMMAND [ARG...]\nfetch [OPTIONS] URL\ntimer [OPTIONS] "
-		 "DURATION",
+		 "DURATION\n-f FILE",
 	.summary = "submit a job, wait for it and pass on what it says",
 	.help = "As submit, then waits for the end of the job. A worker's output comes out as it "
 		"is written, and its "
@@ -228,10 +252,13 @@ const struct verb run_verb = {
 		"127 not found, 130 "
 		"cancelled, 125 anything else. A fetch shows its progress on a terminal, then "
 		"prints the file's path; "
-		"with --output - it prints the content. A timer prints its value, if it has one. "
-		"With --json the final "
+		"with --output - it prints the content. All others print their result as JSON, if "
+		"there is one. With --json the final "
 		"job object is all that is printed.\n\n"
+		"With -f the job document is read from a file: so are compositions (gather, "
+		"sequence, race), whose parts are documents themselves.\n\n"
 		"Ctrl-C (or SIGTERM) cancels the job and waits for its end; the second one leaves "
 		"at once.",
+	.opts = run_opts,
 	.run = run_run,
 };

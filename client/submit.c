@@ -92,7 +92,9 @@ const struct verb submit_verb = {
 		"one per line. One id "
 		"per line is printed, in their order. They go in requests of up to 500, each of "
 		"which is "
-		"taken whole or not at all; the first error ends it.",
+		"taken whole or not at all; the first error ends it. In \"needs\", \"@N\" is the "
+		"document N of the file, counted from 0. Compositions (gather, sequence, race) "
+		"are always read from a file.",
 	.opts = submit_opts,
 	.run = submit_run,
 };

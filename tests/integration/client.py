@@ -216,6 +216,32 @@ class Client(TestCase):
         job = self.json("run", "timer", "0")
         self.assertEqual((job["state"], job["outcome"]), ("done", "succeeded"))
 
+    def test_run_a_file(self):
+        path = os.path.join(self.d.home, "job.json")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write('{\n  "kind": "timer",\n  "sleep": 0, "value": [1]\n}\n')
+        r = self.ctl("run", "-f", path)
+        self.assertEqual((r.status, r.out), (0, "[1]\n"), r)
+        r = self.ctl("run", "-f", "-", stdin='{"kind":"worker","argv":["sh","-c","pwd; exit 3"]}')
+        self.assertEqual((r.status, r.lines), (3, [self.d.home]),
+                         "as the daemon has it, not from our directory")
+        for text, status, word in (('{"kind":"timer"}', 4, "/sleep"), ("[]", 4, "one job document"),
+                                   ("{", 4, "line 1"), ('{"kind":"ballet"}', 4, "kind"),
+                                   ("", 4, "standard input")):
+            with self.subTest(text):
+                r = self.ctl("run", "-f", "-", stdin=text)
+                self.assertEqual(r.status, status, r)
+                self.assertIn(word, r.err)
+        self.assertEqual(self.ctl("run", "-f", path, "timer", "0").status, 2)
+        self.assertEqual(self.ctl("run", "-f", path + ".none").status, 2)
+
+    def test_compositions_come_from_files(self):
+        for verb in ("submit", "run"):
+            for kind in ("gather", "sequence", "race"):
+                r = self.ctl(verb, kind, "x")
+                self.assertEqual(r.status, 2, r)
+                self.assertIn("-f FILE", r.err)
+
     def test_run_fetch(self):
         web = self.web()
         r = self.ctl("run", "fetch", "--output", "f.bin", web.url("/bytes/5000"))

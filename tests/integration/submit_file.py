@@ -69,6 +69,16 @@ class SubmitFile(TestCase):
         self.assertEqual((r.status in (0, 2, 4), r.out), (True, ""), r)
         self.assertEqual(self.c.list_all(), [])
 
+    def test_needs_name_earlier_documents_only(self):
+        for places in (["@2"], ["@5"], [{"job": "@2", "on": "done"}]):
+            with self.subTest(places):
+                docs = [timer(0), timer(1), {**timer(2), "needs": places}, timer(3)]
+                r = self.submit(json.dumps(docs))
+                self.assertEqual(r.status, 4, r)
+                self.assertIn("document 3", r.err)
+                self.assertIn("earlier", r.err)
+                self.assertEqual(len(r.lines), 2, "those before it stay")
+
     def test_bad_line_stops_and_is_named(self):
         lines = [json.dumps(timer(n)) for n in range(6)]
         lines[3] = json.dumps({"kind": "timer", "sleep": 0, "colour": "red"})
