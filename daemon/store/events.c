@@ -27,6 +27,8 @@ enum {
 	COL_KIND,
 	COL_UID,
 	COL_LAST_SEQ,
+	COL_PARENT,
+	COL_PREV,
 };
 
 void store_events_fini(struct store_events *e)
@@ -80,18 +82,64 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool is_wanted(const struct page *p, sqlite3_stmt *row, bool *ret_sound)
+/* The job of the row, or a composition around it, is one of those asked for. */
+static int is_in_tree(struct store *s, const struct page *p, sqlite3_stmt *row, bool *ret)
+{
+	int64_t id = sqlite3_column_int64(row, COL_JOB);
+	int64_t parent = sqlite3_column_int64(row, COL_PARENT);
+	sqlite3_stmt *stmt = store_sql(s, SQL_PARENT);
+	int rc = SQLITE_OK;
+
+	*ret = bsearch(&id, p->jobs, p->e->n_jobs, sizeof(id), by_value);
+	/* Compositions have lower ids than their parts: this ends, whatever the rows hold. */
+	while (!*ret && parent != 0 && parent < id && rc == SQLITE_OK) {
+		id = parent;
+		*ret = bsearch(&id, p->jobs, p->e->n_jobs, sizeof(id), by_value);
+		sql_int(stmt, 1, id);
+		if (!sql_row(stmt, &rc))
+			break;
+		parent = sqlite3_column_int64(stmt, 0);
+		rc = sql_end(stmt);
+	}
+	return rc;
+}
+
+static int is_wanted(struct store *s, const struct page *p, sqlite3_stmt *row, bool *ret)
 {
 	const struct store_events *e = p->e;
-	int64_t id = sqlite3_column_int64(row, COL_JOB);
 	enum job_kind kind = JOB_TIMER;
 
+	*ret = false;
 	if (e->uid != STORE_ANY_UID && e->uid != (uid_t)sqlite3_column_int64(row, COL_UID))
-		return false;
-	if (p->jobs && !bsearch(&id, p->jobs, e->n_jobs, sizeof(id), by_value))
-		return false;
-	*ret_sound = rows_kind(row, COL_KIND, &kind);
-	return *ret_sound && (e->kinds == 0 || (e->kinds & 1u << kind));
+		return SQLITE_OK;
+	if (!rows_kind(row, COL_KIND, &kind))
+		return SQLITE_CORRUPT;
+	if (e->kinds != 0 && !(e->kinds & 1u << kind))
+		return SQLITE_OK;
+	if (p->jobs)
+		return is_in_tree(s, p, row, ret);
+	*ret = true;
+	return SQLITE_OK;
+}
+
+/* A job that waited before and waits now was changed; otherwise it waits again. */
+static int read_is_update(struct store *s, sqlite3_stmt *row, struct store_event *event)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_EVENT_STATE);
+	enum job_state before = JOB_WAITING;
+	bool is_sound = true;
+	int rc;
+
+	if (event->is_submission || event->state != JOB_WAITING)
+		return SQLITE_OK;
+	event->is_update = true;
+	sql_int(stmt, 1, sqlite3_column_int64(row, COL_PREV));
+	if (!sql_row(stmt, &rc))
+		return rc; /* nothing but its submission came before */
+	is_sound = rows_state(stmt, 0, &before);
+	event->is_update = before == JOB_WAITING;
+	rc = sql_end(stmt);
+	return is_sound ? rc : SQLITE_CORRUPT;
 }
 
 static int add(struct store *s, struct page *p, sqlite3_stmt *row)
@@ -114,7 +162,9 @@ static int add(struct store *s, struct page *p, sqlite3_stmt *row)
 	if (!rows_state(row, COL_STATE, &event->state) ||
 	    !rows_outcome(row, COL_OUTCOME, &event->outcome))
 		return SQLITE_CORRUPT;
-	rc = record_get(s, sqlite3_column_int64(row, COL_JOB), &event->job);
+	rc = read_is_update(s, row, event);
+	if (rc == SQLITE_OK)
+		rc = record_get(s, sqlite3_column_int64(row, COL_JOB), &event->job);
 	p->text_bytes += record_bytes(&event->job);
 	return rc;
 }
@@ -150,17 +200,16 @@ static int fill(struct store *s, struct page *p)
 
 	while (rc == SQLITE_OK) {
 		sqlite3_stmt **stmt = nearest(p);
-		bool is_sound = true;
+		bool wants = false;
 
 		p->e->is_at_end = !stmt;
 		if (!stmt || is_full(p))
 			break;
 		p->budget--;
 		p->e->next = sqlite3_column_int64(*stmt, COL_SEQ);
-		if (is_wanted(p, *stmt, &is_sound))
+		rc = is_wanted(s, p, *stmt, &wants);
+		if (rc == SQLITE_OK && wants)
 			rc = add(s, p, *stmt);
-		else if (!is_sound)
-			rc = SQLITE_CORRUPT;
 		if (rc == SQLITE_OK)
 			advance(stmt);
 	}

@@ -127,10 +127,14 @@ static const char *const texts[N_SQL] = {
 				" WHERE parent = ?1 AND (run_of, part) < (?2, ?3)"
 				" ORDER BY run_of DESC, part DESC",
 	[SQL_PART_PLACE] = "SELECT run_of, part FROM job WHERE id = ?1 AND parent = ?2",
-	[SQL_EVENTS] = "SELECT seq, time, e.attempt, e.state, e.outcome, id, kind, uid, last_seq"
+	[SQL_EVENTS] = "SELECT seq, time, e.attempt, e.state, e.outcome, id, kind, uid, last_seq,"
+		       " parent, prev"
 		       " FROM event AS e CROSS JOIN job ON id = e.job WHERE seq > ?1 ORDER BY seq",
 	[SQL_SUBMISSIONS] = "SELECT submit_seq, submitted, 0, 'waiting', NULL, id, kind, uid,"
-			    " coalesce(last_seq, submit_seq) FROM job WHERE id >= ?1 ORDER BY id",
+			    " coalesce(last_seq, submit_seq), parent, NULL"
+			    " FROM job WHERE id >= ?1 ORDER BY id",
+	[SQL_EVENT_STATE] = "SELECT state FROM event WHERE seq = ?1",
+	[SQL_PARENT] = "SELECT parent FROM job WHERE id = ?1",
 	[SQL_SUBMITTED_FROM] = "SELECT id, submit_seq FROM job WHERE id >= ?1 ORDER BY id LIMIT 1",
 	[SQL_SCOPE_PLACE] = "SELECT kind, uid, gid, submitted, hash, parent, part, run_of FROM job"
 			    " WHERE id = ?1",

@@ -438,13 +438,14 @@ struct store_event {
 	enum job_outcome outcome;
 	uint32_t attempt;
 	bool is_submission;
+	bool is_update;	      /* STORE_UPDATE: no change of state */
 	bool is_last;	      /* nothing has happened to the job since */
 	struct store_job job; /* as it is now */
 };
 struct store_events {
 	struct store_op op;
 	int64_t since;
-	const int64_t *jobs; /* only of these; @n_jobs of them, 0 = all */
+	const int64_t *jobs; /* only of these and their parts; @n_jobs of them, 0 = all */
 	size_t n_jobs;
 	unsigned kinds; /* 1u << kind; 0 = all */
 	uid_t uid;	/* only this owner's, or STORE_ANY_UID */

@@ -146,6 +146,53 @@ START_TEST(filters)
 }
 END_TEST
 
+/* A composition's events are those of all that is below it. */
+START_TEST(parts_come_with_their_composition)
+{
+	static const int64_t wanted[] = { 2, 4 };
+	struct store_new_job jobs[4] = { fx_job(), fx_job(), fx_job(), fx_job() };
+	struct store_events e = new_events(9);
+
+	jobs[0].kind = jobs[1].kind = JOB_GATHER; /* 4, its part 5, and 6 in that */
+	jobs[0].queue = jobs[1].queue = NULL;
+	jobs[1].parent_place_plus_1 = 1;
+	jobs[2].parent_place_plus_1 = 2;
+	jobs[1].run_of = jobs[2].run_of = 1;
+	ck_assert_int_eq(fx_insert(jobs, 4), 0);
+	ck_assert_int_eq(fx_move(6, 0, JOB_WAITING, JOB_RUNNING), 0);
+	ck_assert_int_eq(fx_move(7, 0, JOB_WAITING, JOB_RUNNING), 0);
+	e.jobs = wanted;
+	e.n_jobs = 2;
+	expect(e, "10:4:+waiting! 11:5:+waiting! 12:6:+waiting 14:6:running! ", 15, true);
+	e.kinds = 1u << JOB_WORKER;
+	expect(e, "12:6:+waiting 14:6:running! ", 15, true);
+}
+END_TEST
+
+/* Waiting again after an attempt is one thing, a change while it waits another. */
+START_TEST(a_change_is_none_of_state)
+{
+	static const bool is_update[] = { false, true, false, false, true };
+	struct store_update raise = { .id = 4, .fields = STORE_PRIORITY, .at = fx_at(9000).wall };
+	struct store_change again;
+	struct store_events e = new_events(9);
+
+	ck_assert_int_eq(fx_insert_one(), 4);
+	ck_assert_int_eq(fx_run(&raise.op, STORE_UPDATE), 0);
+	ck_assert_int_eq(fx_move(4, 0, JOB_WAITING, JOB_RUNNING), 0);
+	again = fx_change(4, 1, JOB_RUNNING, JOB_WAITING);
+	again.outcome = JOB_FAILED;
+	ck_assert_int_eq(fx_run(&again.op, STORE_CHANGE), 0);
+	raise.attempt = 1;
+	ck_assert_int_eq(fx_run(&raise.op, STORE_UPDATE), 0);
+	ck_assert_int_eq(fx_run(&e.op, STORE_EVENTS), 0);
+	ck_assert_uint_eq(e.n, 5);
+	for (size_t i = 0; i < 5; i++)
+		ck_assert(e.events[i].is_update == is_update[i]);
+	store_events_fini(&e);
+}
+END_TEST
+
 START_TEST(pages_meet)
 {
 	for (size_t limit = 1; limit <= 10; limit++) {
@@ -234,6 +281,8 @@ static Suite *suite(void)
 	tcase_add_test(t, a_submission_is_the_last_as_long_as_nothing_follows);
 	tcase_add_test(t, events_tell_what_happened_and_the_job_what_is);
 	tcase_add_test(t, filters);
+	tcase_add_test(t, parts_come_with_their_composition);
+	tcase_add_test(t, a_change_is_none_of_state);
 	tcase_add_test(t, pages_meet);
 	tcase_add_test(t, a_page_ends_early_when_it_is_long);
 	tcase_add_test(t, a_gap_is_told);
