@@ -12,6 +12,7 @@
 #include "proto/jobneeds.h"
 #include "proto/jobvalue.h"
 #include "proto/limits.h"
+#include "proto/quick.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -66,6 +67,120 @@ static int check_kind(const struct jobvalue_place *c, const json_t *doc, enum jo
 	*ret = (enum job_kind)kind;
 	return 0;
 }
+
+/* ---- fields ---- */
+
+static const char *default_queue(enum job_kind kind)
+{
+	/* The two built-in queues are called like the kinds that use them. */
+	return kind == JOB_FETCH || kind == JOB_WORKER ? job_kind_name(kind) : NULL;
+}
+
+static struct jobdoc_retry read_retry(const json_t *retry)
+{
+	const json_t *factor = json_object_get(retry, "factor");
+	const json_t *jitter = json_object_get(retry, "jitter");
+
+	return (struct jobdoc_retry){
+		.max = (unsigned)jobdoc_integer(retry, "max", 0),
+		.delay_us = jobdoc_duration_us(retry, "delay", RETRY_DELAY_US),
+		.max_delay_us = jobdoc_duration_us(retry, "max_delay", RETRY_MAX_DELAY_US),
+		.factor = factor ? json_number_value(factor) : RETRY_FACTOR,
+		.jitter = jitter ? json_number_value(jitter) : RETRY_JITTER,
+		.on = json_object_get(retry, "on"),
+	};
+}
+
+/* The duration @value says; a reference to a result says none yet. */
+static int64_t duration_or(const json_t *value, int64_t otherwise)
+{
+	const char *why;
+	int64_t us;
+
+	return duration_from_json(value, &us, &why) == 0 ? us : otherwise;
+}
+
+/* What holds where a key is not given. */
+static void set_defaults(struct jobdoc *d)
+{
+	d->queue = default_queue(d->kind);
+	d->grace_us = JOB_GRACE_DEFAULT_US;
+	d->keep_us = -1;
+	d->retry = read_retry(NULL);
+}
+
+static void read_duration(struct jobdoc *d, enum jobkey_field field, const json_t *value)
+{
+	if (field == JK_FIELD_DELAY) {
+		d->delay_us = duration_or(value, 0);
+		d->has_delay = true;
+	} else if (field == JK_FIELD_TIMEOUT) {
+		d->timeout_us = duration_or(value, 0);
+	} else if (field == JK_FIELD_DEADLINE) {
+		d->deadline_us = duration_or(value, 0);
+	} else if (field == JK_FIELD_GRACE) {
+		d->grace_us = duration_or(value, JOB_GRACE_DEFAULT_US);
+	} else {
+		d->keep_us = duration_or(value, -1);
+	}
+}
+
+/* Read out of the normal form what the engine wants to know at a glance. */
+static void read_field(struct jobdoc *d, enum jobkey_field field, const json_t *value)
+{
+	const char *text = json_string_value(value), *why;
+
+	switch (field) {
+	case JK_FIELD_NAME:
+		d->name = text;
+		break;
+	case JK_FIELD_TAGS:
+		d->tags = (json_t *)(uintptr_t)value;
+		break;
+	case JK_FIELD_QUEUE:
+		d->queue = text;
+		break;
+	case JK_FIELD_KEY:
+		d->key = text;
+		break;
+	case JK_FIELD_PRIORITY:
+		d->priority = (int)json_integer_value(value);
+		break;
+	case JK_FIELD_LIMIT:
+		d->n_limit = (size_t)json_integer_value(value); /* 0 of a reference */
+		break;
+	case JK_FIELD_AT:
+		d->has_at = time_parse(text, &d->at_ms, &why) == 0;
+		break;
+	case JK_FIELD_NEEDS:
+		d->needs = jobneeds_read(value, &d->n_needs);
+		break;
+	case JK_FIELD_RETRY:
+		d->retry = read_retry(value);
+		break;
+	case JK_FIELD_ON_LOST:
+		d->on_lost = (enum job_on_lost)job_on_lost_parse(text);
+		break;
+	case JK_FIELD_SHIELD:
+		d->is_shielded = json_is_true(value);
+		break;
+	case JK_FIELD_ON_FAILURE:
+		d->goes_on = strcmp(text, "continue") == 0;
+		break;
+	case JK_FIELD_DELAY:
+	case JK_FIELD_TIMEOUT:
+	case JK_FIELD_DEADLINE:
+	case JK_FIELD_GRACE:
+	case JK_FIELD_KEEP:
+		read_duration(d, field, value);
+		break;
+	case JK_FIELD_NONE:
+	case N_JOBKEY_FIELDS:
+		break;
+	}
+}
+
+/* ---- keys ---- */
 
 /* @name is a key, but of other kinds. */
 static int fail_misplaced(const struct jobvalue_place *c, const struct jobkey *key)
@@ -130,8 +245,11 @@ static int sort_keys(const struct level *l, const json_t *doc, const json_t **gi
 	return 0;
 }
 
-/* The normal form of each given key but the parts, in the table's order, into @d->spec. */
-static int normalise(struct jobvalue_place *c, const json_t *const *given, struct jobdoc *d)
+/*
+ * The normal form of each given key but the parts, in the table's order, into
+ * @d->spec, and into @given instead of what came in.
+ */
+static int normalise(struct jobvalue_place *c, const json_t **given, struct jobdoc *d)
 {
 	for (size_t i = 0; i < n_jobkeys; i++) {
 		const struct jobkey *key = &jobkeys[i];
@@ -156,7 +274,9 @@ static int normalise(struct jobvalue_place *c, const json_t *const *given, struc
 			return -EINVAL;
 		if (json_object_setn_new_nocheck(d->spec, key->name, key->name_len, value) < 0)
 			xalloc_die();
+		given[i] = value;
 		d->has_secrets |= jobvalue_is_secret(key, value);
+		read_field(d, key->field, value);
 	}
 	c->member = NULL;
 	c->index = JOBVALUE_NO_INDEX;
@@ -169,14 +289,16 @@ static bool is_reading_method(const char *method)
 }
 
 /* What no key can tell alone. */
-static int check_relations(const struct jobvalue_place *c, const json_t *spec)
+static int check_relations(const struct jobvalue_place *c, const struct jobdoc *d)
 {
-	const char *method = jobdoc_string(spec, "method", NULL);
+	const char *method;
 
-	if (json_object_get(spec, "delay") && json_object_get(spec, "at"))
+	if (d->has_delay && d->has_at)
 		return jobvalue_fail(c, AW_PARAMS, "at", "give \"delay\" or \"at\", not both");
-	if (c->kind == JOB_FETCH && method && is_reading_method(method) &&
-	    json_object_get(spec, "body"))
+	if (d->kind != JOB_FETCH)
+		return 0;
+	method = jobdoc_string(d->spec, "method", NULL);
+	if (method && is_reading_method(method) && json_object_get(d->spec, "body"))
 		return jobvalue_fail(c, AW_PARAMS, "body",
 				     "a GET or HEAD request has no body; leave out \"method\" to "
 				     "POST it");
@@ -195,57 +317,6 @@ static enum job_on_lost default_on_lost(enum job_kind kind, const json_t *spec)
 			return ON_LOST_FAIL;
 	}
 	return ON_LOST_RETRY;
-}
-
-static const char *default_queue(enum job_kind kind)
-{
-	/* The two built-in queues are called like the kinds that use them. */
-	return kind == JOB_FETCH || kind == JOB_WORKER ? job_kind_name(kind) : NULL;
-}
-
-static struct jobdoc_retry read_retry(const json_t *retry)
-{
-	const json_t *factor = json_object_get(retry, "factor");
-	const json_t *jitter = json_object_get(retry, "jitter");
-
-	return (struct jobdoc_retry){
-		.max = (unsigned)jobdoc_integer(retry, "max", 0),
-		.delay_us = jobdoc_duration_us(retry, "delay", RETRY_DELAY_US),
-		.max_delay_us = jobdoc_duration_us(retry, "max_delay", RETRY_MAX_DELAY_US),
-		.factor = factor ? json_number_value(factor) : RETRY_FACTOR,
-		.jitter = jitter ? json_number_value(jitter) : RETRY_JITTER,
-		.on = json_object_get(retry, "on"),
-	};
-}
-
-/* Read out of the normal form what the engine wants to know at a glance. */
-static void fill_common(struct jobdoc *d)
-{
-	const json_t *at = json_object_get(d->spec, "at");
-	int on_lost = job_on_lost_parse(jobdoc_string(d->spec, "on_lost", NULL));
-	const char *on_failure = jobdoc_string(d->spec, "on_failure", NULL);
-	const char *why;
-
-	d->name = jobdoc_string(d->spec, "name", NULL);
-	d->queue = jobdoc_string(d->spec, "queue", default_queue(d->kind));
-	d->key = jobdoc_string(d->spec, "key", NULL);
-	d->tags = json_object_get(d->spec, "tags");
-	d->priority = (int)jobdoc_integer(d->spec, "priority", 0);
-	d->delay_us = jobdoc_duration_us(d->spec, "delay", -1);
-	d->has_delay = d->delay_us >= 0;
-	if (!d->has_delay)
-		d->delay_us = 0;
-	d->has_at = at && time_parse(json_string_value(at), &d->at_ms, &why) == 0;
-	d->timeout_us = jobdoc_duration_us(d->spec, "timeout", 0);
-	d->grace_us = jobdoc_duration_us(d->spec, "grace", JOB_GRACE_DEFAULT_US);
-	d->on_lost = on_lost >= 0 ? (enum job_on_lost)on_lost : default_on_lost(d->kind, d->spec);
-	d->deadline_us = jobdoc_duration_us(d->spec, "deadline", 0);
-	d->keep_us = jobdoc_duration_us(d->spec, "keep", -1);
-	d->retry = read_retry(json_object_get(d->spec, "retry"));
-	d->needs = jobneeds_read(json_object_get(d->spec, "needs"), &d->n_needs);
-	d->is_shielded = jobdoc_bool(d->spec, "shield", false);
-	d->goes_on = on_failure && strcmp(on_failure, "continue") == 0;
-	d->n_limit = (size_t)jobdoc_integer(d->spec, "limit", 0);
 }
 
 /* ---- references ---- */
@@ -468,11 +539,14 @@ static int check_document(struct level *l, const json_t *doc)
 	if (sort_keys(l, doc, given) < 0)
 		return -EINVAL;
 	l->d->spec = xjson(json_object());
-	if (normalise(c, given, l->d) < 0 || check_relations(c, l->d->spec) < 0)
+	set_defaults(l->d);
+	if (normalise(c, given, l->d) < 0 || check_relations(c, l->d) < 0)
 		return -EINVAL;
-	fill_common(l->d);
-	if (!c->is_resolved && jobrefs_each(c->kind, l->d->spec, on_ref, l) < 0)
-		return -EINVAL;
+	if (!json_object_get(l->d->spec, "on_lost"))
+		l->d->on_lost = default_on_lost(l->d->kind, l->d->spec);
+	for (size_t i = 0; i < n_jobkeys && !c->is_resolved; i++)
+		if (given[i] && jobrefs_each(&jobkeys[i], given[i], on_ref, l) < 0)
+			return -EINVAL;
 	return JK_KINDS(c->kind) & JK_GROUPS ? check_parts(l, json_object_get(doc, "jobs")) : 0;
 }
 
@@ -524,10 +598,12 @@ int jobdoc_check(const json_t *doc, const char *prefix, size_t n_before, struct 
 int jobdoc_load(const char *text, size_t len, struct jobdoc *ret, struct aw_err *err)
 {
 	json_error_t error;
-	json_t *doc = json_loadb(text, len, 0, &error);
+	json_t *doc = quick_parse(text, len);
 	struct aw_err why = { 0 };
 	int r;
 
+	if (!doc)
+		doc = json_loadb(text, len, 0, &error);
 	if (!doc)
 		return aw_fail(err, AW_DAMAGED, "the stored document is no JSON: %s", error.text);
 	r = check_whole(STORED, doc, "", SIZE_MAX, ret, &why);

@@ -62,6 +62,29 @@ enum jobkey_rule {
 	N_JOBKEY_RULES
 };
 
+/* What of struct jobdoc a key's value becomes: those that the engine wants at a glance. */
+enum jobkey_field {
+	JK_FIELD_NONE,
+	JK_FIELD_NAME,
+	JK_FIELD_TAGS,
+	JK_FIELD_QUEUE,
+	JK_FIELD_PRIORITY,
+	JK_FIELD_DELAY,
+	JK_FIELD_AT,
+	JK_FIELD_NEEDS,
+	JK_FIELD_TIMEOUT,
+	JK_FIELD_DEADLINE,
+	JK_FIELD_RETRY,
+	JK_FIELD_ON_LOST,
+	JK_FIELD_GRACE,
+	JK_FIELD_SHIELD,
+	JK_FIELD_KEY,
+	JK_FIELD_KEEP,
+	JK_FIELD_ON_FAILURE,
+	JK_FIELD_LIMIT,
+	N_JOBKEY_FIELDS
+};
+
 #define JK_KINDS(k) (1u << (k))
 #define JK_LEAVES (JK_KINDS(JOB_TIMER) | JK_KINDS(JOB_FETCH) | JK_KINDS(JOB_WORKER))
 #define JK_GROUPS (JK_KINDS(JOB_GATHER) | JK_KINDS(JOB_SEQUENCE) | JK_KINDS(JOB_RACE))
@@ -79,6 +102,7 @@ struct jobkey {
 	const char *metavar;	      /* for help: "DURATION"; NULL for JK_BOOL */
 	const char *help;	      /* one line, lower case, no full stop */
 	enum jobkey_rule rule;
+	enum jobkey_field field;
 };
 
 /* For arrays that have one place for each key. */

@@ -49,7 +49,9 @@ bool jobrefs_find(const char *text, size_t len, struct jobrefs_match *ret)
 {
 	const char *end = text + len;
 
-	for (const char *s = text; (s = memmem(s, (size_t)(end - s), "${", 2)); s += 2) {
+	for (const char *s = text; (s = memchr(s, '$', (size_t)(end - s))); s++) {
+		if (s + 1 == end || s[1] != '{')
+			continue;
 		/* One "$" in front is enough, and the one behind an escape is none. */
 		if (s > text && s[-1] == '$') {
 			*ret = (struct jobrefs_match){ .text = s - 1, .len = 3, .is_escape = true };
@@ -154,21 +156,11 @@ static int each_in(const json_t *value, const struct jobrefs_place *place, jobre
 	return r;
 }
 
-int jobrefs_each(enum job_kind kind, const json_t *spec, jobrefs_visit *visit, void *arg)
+int jobrefs_each(const struct jobkey *key, const json_t *value, jobrefs_visit *visit, void *arg)
 {
-	json_t *v = (json_t *)(uintptr_t)spec, *value;
-	struct jobrefs_place place = { 0 };
-	int r = 0;
+	const struct jobrefs_place place = { .name = key->name };
 
-	json_object_foreach(v, place.name, value) {
-		const struct jobkey *key = jobkey_find(kind, place.name);
-
-		if (key && key->flags & JK_REFS)
-			r = each_in(value, &place, visit, arg);
-		if (r != 0)
-			break;
-	}
-	return r;
+	return key->flags & JK_REFS ? each_in(value, &place, visit, arg) : 0;
 }
 
 /* ---- looking up ---- */

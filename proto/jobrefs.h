@@ -28,6 +28,8 @@
  * needed before the job can start.
  */
 
+struct jobkey;
+
 /* A reference or an escape in a text; borrows from it. */
 struct jobrefs_match {
 	const char *text; /* "${NAME:/pointer}" or "$${" */
@@ -62,12 +64,12 @@ struct jobrefs_place {
 void jobrefs_add_path(struct buf *b, const struct jobrefs_place *place);
 
 /*
- * Call @visit for the references and escapes of a normalised document @spec of
- * a @kind, not of its parts.  Ends at the first that returns other than 0, with that.
+ * Call @visit for the references and escapes in the normal form @value of
+ * @key.  Ends at the first that returns other than 0, with that.
  */
 typedef int jobrefs_visit(void *arg, const struct jobrefs_place *place,
 			  const struct jobrefs_match *match);
-int jobrefs_each(enum job_kind kind, const json_t *spec, jobrefs_visit *visit, void *arg);
+int jobrefs_each(const struct jobkey *key, const json_t *value, jobrefs_visit *visit, void *arg);
 
 /* The result that @name means: borrowed, or NULL when it means none. */
 struct jobrefs_source {

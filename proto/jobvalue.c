@@ -472,15 +472,14 @@ static json_t *normal_size(struct jobvalue_place *c, const json_t *value)
 static json_t *normal_choice(struct jobvalue_place *c, const json_t *value)
 {
 	const char *word = json_string_value(value);
+	const char *const *choice;
 	struct buf all = { 0 };
 
-	for (const char *const *choice = c->key->choices; *choice; choice++) {
-		if (word && strcmp(word, *choice) == 0) {
-			buf_fini(&all);
+	for (choice = c->key->choices; word && *choice; choice++)
+		if (strcmp(word, *choice) == 0)
 			return keep(value);
-		}
+	for (choice = c->key->choices; *choice; choice++)
 		buf_addf(&all, "%s\"%s\"", all.len ? ", " : "", *choice);
-	}
 	jobvalue_refuse(c, "must be one of %s", buf_terminate(&all));
 	buf_fini(&all);
 	return NULL;
