@@ -35,6 +35,7 @@ import unittest
 import uuid
 
 sys.dont_write_bytecode = True
+from schema import Schemas
 
 SKIP = 77
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -180,6 +181,32 @@ def die_with_us():
 
 # ---- the protocol ----------------------------------------------------------
 
+SCHEMAS = Schemas.load()
+LOOKED_AT_MAX = 100  # replies of each method; a test with 10,000 jobs need not look at all
+looked_at = {}
+
+
+def check_result(method, result):
+    """Each result has the shape that proto/schemas promises."""
+    looked_at[method] = looked_at.get(method, 0) + 1
+    if looked_at[method] <= LOOKED_AT_MAX and not (method == "job.list"
+                                                   and len(result["jobs"]) > LOOKED_AT_MAX):
+        SCHEMAS.check(result, "results.json#/properties/" + method)
+
+
+NOTES = {"event": "event.json#/definitions/Event",
+         "job.output": "results.json#/definitions/OutputNote"}
+
+
+def check_note(message):
+    """So has each notification."""
+    method = message["method"]
+    looked_at["note", method] = looked_at.get(("note", method), 0) + 1
+    if looked_at["note", method] <= LOOKED_AT_MAX:
+        SCHEMAS.check(message["params"], NOTES[method])
+    return message
+
+
 class RpcError(Exception):
     """An error reply."""
 
@@ -206,6 +233,7 @@ class Client:
             self.sock.connect(path)
         self.pending = bytearray()
         self.replies = {}  # id -> reply that was not asked for yet
+        self.methods = {}  # id -> the method that was called
         self.notes = []    # notifications, in order
         self.next_id = 0
 
@@ -267,6 +295,7 @@ class Client:
         if params is not None:
             message["params"] = params
         self.send(message)
+        self.methods[self.next_id] = method
         return self.next_id
 
     def reply(self, number, timeout=None):
@@ -275,7 +304,7 @@ class Client:
         while number not in self.replies:
             message = self.read(max(end - time.monotonic(), 0.001) / SCALE)
             if isinstance(message, dict) and "method" in message:
-                self.notes.append(message)
+                self.notes.append(check_note(message))
             elif isinstance(message, dict):
                 self.replies[message.get("id")] = message
             else:
@@ -285,6 +314,8 @@ class Client:
             raise AssertionError(f"not a JSON-RPC 2.0 reply: {message!r}")
         if "error" in message:
             raise RpcError(message["error"])
+        if number in self.methods:
+            check_result(self.methods.pop(number), message["result"])
         return message["result"]
 
     def call(self, method, params=None, timeout=None):
@@ -308,7 +339,7 @@ class Client:
                     return self.notes.pop(i)["params"]
             message = self.read(max(end - time.monotonic(), 0.001) / SCALE)
             if "method" in message:
-                self.notes.append(message)
+                self.notes.append(check_note(message))
             else:
                 self.replies[message.get("id")] = message
 

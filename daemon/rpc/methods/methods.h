@@ -19,6 +19,7 @@ extern const struct rpc_method method_job_submit, method_job_submit_many, method
 	method_job_list, method_job_wait, method_job_cancel, method_job_remove, method_job_output;
 extern const struct rpc_method method_queue_list, method_queue_set, method_queue_pause,
 	method_queue_resume;
+extern const struct rpc_method method_rpc_discover;
 
 /* ---- what several of them share (reply.c) ---- */
 
