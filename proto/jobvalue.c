@@ -322,6 +322,8 @@ static json_t *normal_map(struct jobvalue_place *c, const json_t *value)
 
 	if (!json_is_object(value))
 		return refuse(c, "must be an object whose values are strings");
+	if (json_object_size(value) > JOB_MEMBERS_MAX)
+		return refuse(c, "must not have more than %d members", JOB_MEMBERS_MAX);
 	json_object_foreach(map, c->member, member) {
 		if (check_member(c, c->member, member) < 0)
 			return NULL;
@@ -666,9 +668,30 @@ static json_t *normal_object(struct jobvalue_place *c, const json_t *value)
 	return normal;
 }
 
+/* Take what @value holds from *n_left; false: that is not enough.  As deep as a line may be. */
+static bool count_values(const json_t *value, size_t *n_left)
+{
+	json_t *map = (json_t *)(uintptr_t)value, *member;
+	const char *name;
+
+	if (*n_left == 0)
+		return false;
+	--*n_left;
+	for (size_t i = 0; i < json_array_size(value); i++)
+		if (!count_values(json_array_get(value, i), n_left))
+			return false;
+	json_object_foreach(map, name, member)
+		if (!count_values(member, n_left))
+			return false;
+	return true;
+}
+
 static json_t *normal_json(struct jobvalue_place *c, const json_t *value)
 {
-	(void)c;
+	size_t n_left = JOB_VALUES_MAX;
+
+	if (!c->is_resolved && !count_values(value, &n_left))
+		return refuse(c, "must not hold more than %d values", JOB_VALUES_MAX);
 	return keep(value);
 }
 

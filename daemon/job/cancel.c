@@ -79,6 +79,7 @@ static void look_up(struct cancel *c)
 	struct look_up *l = xcalloc(1, sizeof(*l));
 
 	l->cancel = c;
+	l->get.is_brief = true;
 	l->get.op.type = STORE_GET;
 	l->get.op.done = on_looked_up;
 	l->get.ids = &c->id;

@@ -98,8 +98,7 @@ static void add_stored(struct buf *b, const char *name, const char *text)
 static void add_bulk(struct buf *b, const struct view *v)
 {
 	const struct store_job *rec = v->rec;
-	bool result_long =
-		!v->is_whole && rec->result_json && strlen(rec->result_json) > LIST_VALUE_MAX_BYTES;
+	bool result_long = !v->is_whole && rec->result_len > LIST_VALUE_MAX_BYTES;
 	bool spec_long = !v->is_whole && rec->spec_len > LIST_VALUE_MAX_BYTES;
 	bool any = false;
 
@@ -224,7 +223,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 		      bool is_whole)
 {
 	const struct job *job = jobtab_find(&engine.tab, rec->id);
-	json_t *spec = rec->spec ? json_loadb(rec->spec, rec->spec_len, 0, NULL) : NULL;
+	json_t *spec = rec->spec ? json_loads(rec->spec, 0, NULL) : NULL;
 	struct view v = {
 		.rec = rec,
 		.key = json_object_get(spec, "key"),

@@ -39,6 +39,7 @@ static void on_turns(struct loop_task *task);
 static struct list all = { &all, &all };
 static struct list turns = { &turns, &turns };
 static struct list dirty = { &dirty, &dirty };
+static struct list parked = { &parked, &parked };
 static struct loop_task flush_task = { .fn = on_flush };
 static struct loop_task turns_task = { .fn = on_turns };
 static struct conn_stats stats;
@@ -140,6 +141,7 @@ static void conn_free(struct conn *c)
 	list_remove(&c->link);
 	list_remove(&c->turn);
 	list_remove(&c->dirty);
+	list_remove(&c->parked);
 	stats.n_buffered_bytes -= in_memory(c);
 	stats.n_open--;
 	free(c->in.data);
@@ -222,13 +224,15 @@ static bool has_unfinished_line(const struct conn *c)
 
 static bool has_work(const struct conn *c)
 {
-	return c->batch || c->in.has_line || (c->phase == CONN_EOF && has_unfinished_line(c));
+	return c->batch || c->heavy || c->in.has_line ||
+	       (c->phase == CONN_EOF && has_unfinished_line(c));
 }
 
 static bool may_handle(const struct conn *c)
 {
 	return (c->phase == CONN_OPEN || c->phase == CONN_EOF) && c->is_named && !c->barrier &&
-	       c->n_calls < CALLS_MAX && (!conn_is_full(c) || c->is_mute);
+	       !c->heavy && list_is_empty(&c->parked) && c->n_calls < CALLS_MAX &&
+	       (!conn_is_full(c) || c->is_mute);
 }
 
 /* ---- deciding what to wait for ---- */
@@ -457,6 +461,27 @@ static void refuse_cut_line(struct conn *c)
 	aw_err_fini(&err);
 }
 
+/*
+ * One large line at a time is parsed and handled, of all connections: it
+ * costs most in time and memory.  The others wait for their turn.
+ */
+static bool must_park(struct conn *c)
+{
+	if (!c->in.has_line || !dispatch_must_wait(c->in.newline - c->in.start))
+		return false;
+	list_add_tail(&parked, &c->parked);
+	return true;
+}
+
+void conn_heavy_over(void)
+{
+	struct list *l;
+
+	/* All of them: the first may be about to go, and who comes too late waits again. */
+	while ((l = list_pop(&parked)))
+		conn_touch(container_of(l, struct conn, parked));
+}
+
 static bool handle_next(struct conn *c)
 {
 	const char *line;
@@ -464,6 +489,8 @@ static bool handle_next(struct conn *c)
 
 	if (c->batch)
 		dispatch_batch_step(c);
+	else if (must_park(c))
+		return false;
 	else if (take_line(c, &line, &len))
 		dispatch_line(c, line, len);
 	else if (c->phase == CONN_EOF && has_unfinished_line(c))
@@ -477,6 +504,9 @@ static void take_turn(struct conn *c)
 {
 	struct mono end = mono_in_us(TURN_US);
 
+	/* As long as we do not read nobody tells us: many answers would be made for nobody. */
+	if (!c->is_mute && !(c->lfd.want & LOOP_READ) && is_peer_gone(c))
+		hush(c);
 	for (unsigned n = 0; n < TURN_LINES && may_handle(c); n++)
 		if (!handle_next(c) || now_mono().ns >= end.ns)
 			break;
@@ -573,6 +603,7 @@ struct conn *conn_new(int fd, uid_t uid, gid_t gid)
 	list_init(&c->link);
 	list_init(&c->turn);
 	list_init(&c->dirty);
+	list_init(&c->parked);
 	list_init(&c->calls);
 	c->line_timer.fn = on_line_timer;
 	c->note_timer.fn = on_note_timer;

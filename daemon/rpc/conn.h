@@ -14,6 +14,7 @@
 
 struct rpc_call;
 struct rpc_batch;
+struct rpc_heavy;
 
 enum conn_phase {
 	CONN_OPEN,
@@ -39,6 +40,7 @@ struct conn {
 	struct list link;   /* among all connections */
 	struct list turn;   /* among those with lines to handle */
 	struct list dirty;  /* among those with something to write or to settle */
+	struct list parked; /* among those whose next line is large and has to wait */
 	bool is_admin;	    /* a member of [access] admin_group; known when is_named */
 	bool is_named;	    /* the user's name is known, requests may be handled */
 	bool is_mute;	    /* the peer reads no more: what we write is dropped */
@@ -65,6 +67,7 @@ struct conn {
 	size_t n_calls;
 	struct rpc_call *barrier; /* the next request waits for this one's end */
 	struct rpc_batch *batch;  /* its requests are being handled one after the other */
+	struct rpc_heavy *heavy;  /* its line is being parsed by a helper thread */
 	bool has_writers;	  /* somebody waits in co_rpc_writable() */
 
 	struct loop_timer line_timer; /* a line was begun; half-closed: look whether the peer is
@@ -96,6 +99,9 @@ void conn_notified(struct conn *c, size_t n_bytes);
 void conn_refuse(struct conn *c, const struct aw_err *err);
 /* @n_bytes more (or less) are held in memory for this connection outside of its output. */
 void conn_hold(struct conn *c, ptrdiff_t n_bytes);
+
+/* A large line is over: the next one may be taken. */
+void conn_heavy_over(void);
 
 /* Something changed (a call ended, a barrier fell): look at @c again in the next flush. */
 void conn_touch(struct conn *c);

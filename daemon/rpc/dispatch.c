@@ -19,7 +19,12 @@
 #include "proto/xalloc.h"
 
 /* A batch is answered as one array, which is held until its last answer is there. */
-#define BATCH_ANSWER_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define BATCH_ANSWER_MAX_BYTES ((size_t)8 * 1024 * 1024)
+
+/* Longer lines are parsed, and what they held is freed, off the loop. */
+#define HEAVY_LINE_BYTES ((size_t)32 * 1024)
+/* Parsed, a line takes about so much more than it had bytes (up to 79 times: R4.6). */
+#define HEAVY_FACTOR 16
 
 enum {
 	TOKEN_ANSWERED = 1,
@@ -39,18 +44,85 @@ struct rpc_call {
 	struct signal_flag writable;
 };
 
+/*
+ * A large line.  It is parsed by a helper thread, and what came of it is freed
+ * by one: either takes up to tens of milliseconds.
+ */
+struct rpc_heavy {
+	struct offload work;
+	struct conn *conn; /* NULL: the peer is gone */
+	char *line;	   /* owns, until it is parsed */
+	size_t len;
+	json_t *value; /* owns */
+	struct aw_err err;
+	bool is_parsed;
+};
+
 struct rpc_batch {
 	struct conn *conn; /* NULL: the peer is gone */
 	size_t n_refs;	   /* its calls, and c->batch */
 	json_t *requests;  /* owns; an array */
 	size_t next;
-	struct buf out;	     /* answers so far, "," between them */
-	size_t n_held_bytes; /* of out, as conn_hold() knows */
+	struct buf out;	       /* answers so far, "," between them */
+	size_t n_held_bytes;   /* of out, as conn_hold() knows */
+	size_t n_parsed_bytes; /* of requests, as conn_hold() knows */
 };
 
 static struct dispatch_stats stats;
+/* From the beginning of a large line's parsing until it is handled. */
+static bool is_heavy_busy;
+
+/* ---- large values ---- */
+
+static void free_work(struct offload *o)
+{
+	struct rpc_heavy *h = container_of(o, struct rpc_heavy, work);
+
+	json_decref(h->value);
+}
+
+static void free_done(struct offload *o)
+{
+	stats.n_heavy--;
+	free(container_of(o, struct rpc_heavy, work));
+}
+
+/* Takes @value, which was parsed from @len bytes. */
+static void free_value(json_t *value, size_t len)
+{
+	struct rpc_heavy *h;
+
+	if (len < HEAVY_LINE_BYTES) {
+		json_decref(value);
+		return;
+	}
+	h = xcalloc(1, sizeof(*h));
+	h->value = value;
+	stats.n_heavy++;
+	h->work.work = free_work;
+	h->work.done = free_done;
+	offload_submit(&h->work);
+}
+
+bool dispatch_must_wait(size_t len)
+{
+	return is_heavy_busy && len >= HEAVY_LINE_BYTES;
+}
 
 /* ---- batches ---- */
+
+/* Many megabytes are not copied if they need not be. */
+static void hand_over(struct buf *to, struct buf *from)
+{
+	struct buf kept = *to;
+
+	if (to->len) {
+		buf_add(to, from->data, from->len);
+		return;
+	}
+	*to = *from;
+	*from = kept;
+}
 
 static void batch_unref(struct rpc_batch *b)
 {
@@ -59,16 +131,15 @@ static void batch_unref(struct rpc_batch *b)
 	if (b->conn) {
 		struct buf *out = conn_out(b->conn);
 
-		conn_hold(b->conn, -(ptrdiff_t)b->n_held_bytes);
+		conn_hold(b->conn, -(ptrdiff_t)(b->n_held_bytes + b->n_parsed_bytes));
 		/* Notifications alone are answered by nothing, not by an empty array. */
 		if (b->out.len) {
-			buf_addc(out, '[');
-			buf_add(out, b->out.data, b->out.len);
-			buf_adds(out, "]\n");
+			buf_adds(&b->out, "]\n");
+			hand_over(out, &b->out);
 			conn_replied(b->conn);
 		}
 	}
-	json_decref(b->requests);
+	free_value(b->requests, b->n_parsed_bytes / HEAVY_FACTOR);
 	buf_fini(&b->out);
 	free(b);
 }
@@ -80,8 +151,7 @@ static struct buf *answer_begin(struct conn *c, struct rpc_batch *b)
 {
 	if (!b)
 		return conn_out(c);
-	if (b->out.len)
-		buf_addc(&b->out, ',');
+	buf_addc(&b->out, b->out.len ? ',' : '[');
 	return &b->out;
 }
 
@@ -341,6 +411,9 @@ void dispatch_conn_gone(struct conn *c)
 {
 	struct list *l;
 
+	if (c->heavy)
+		c->heavy->conn = NULL;
+	c->heavy = NULL;
 	if (c->batch) {
 		c->batch->conn = NULL;
 		batch_unref(c->batch);
@@ -424,6 +497,11 @@ static int handle_call(struct rpc_call *call, const struct message *m, struct aw
 	if (look_up(m->method, &method, err) < 0 || check_permission(call, method, err) < 0 ||
 	    params_check(method, m->params, err) < 0)
 		return -EINVAL;
+	/* Nobody would read the answer, and there is nothing else to it. */
+	if (method->flags & RPC_ANSWERS_ONLY && call->conn->is_mute) {
+		call_free(call);
+		return 0;
+	}
 	if (method->flags & RPC_BARRIER)
 		call->conn->barrier = call;
 	done = method->handler(call, m->params);
@@ -457,8 +535,8 @@ static void handle_request(struct conn *c, struct rpc_batch *b, const json_t *va
 	}
 }
 
-/* Takes @requests. */
-static void begin_batch(struct conn *c, json_t *requests)
+/* Takes @requests, which were parsed from @len bytes. */
+static void begin_batch(struct conn *c, json_t *requests, size_t len)
 {
 	struct aw_err err = { 0 };
 	size_t n = json_array_size(requests);
@@ -471,13 +549,15 @@ static void begin_batch(struct conn *c, json_t *requests)
 				PROTO_BATCH_MAX, n);
 		dispatch_error(c, &err);
 		aw_err_fini(&err);
-		json_decref(requests);
+		free_value(requests, len);
 		return;
 	}
 	c->batch = xcalloc(1, sizeof(*c->batch));
 	c->batch->conn = c;
 	c->batch->n_refs = 1;
 	c->batch->requests = requests;
+	c->batch->n_parsed_bytes = len * HEAVY_FACTOR;
+	conn_hold(c, (ptrdiff_t)c->batch->n_parsed_bytes);
 }
 
 void dispatch_batch_step(struct conn *c)
@@ -491,19 +571,78 @@ void dispatch_batch_step(struct conn *c)
 	batch_unref(b);
 }
 
+/* Takes @value, which was parsed from @len bytes. */
+static void handle_value(struct conn *c, json_t *value, size_t len)
+{
+	if (json_is_array(value)) {
+		begin_batch(c, value, len);
+		return;
+	}
+	handle_request(c, NULL, value);
+	free_value(value, len);
+}
+
+static void parse_work(struct offload *o)
+{
+	struct rpc_heavy *h = container_of(o, struct rpc_heavy, work);
+
+	h->is_parsed = frame_parse(h->line, h->len, &h->value, &h->err) == 0;
+	free(h->line);
+}
+
+static void parse_done(struct offload *o)
+{
+	struct rpc_heavy *h = container_of(o, struct rpc_heavy, work);
+	struct conn *c = h->conn;
+
+	if (c) {
+		c->heavy = NULL;
+		conn_hold(c, -(ptrdiff_t)h->len);
+		conn_touch(c);
+	}
+	if (c && h->is_parsed)
+		handle_value(c, h->value, h->len);
+	else if (h->is_parsed)
+		free_value(h->value, h->len);
+	else if (c)
+		dispatch_error(c, &h->err);
+	aw_err_fini(&h->err);
+	free(h);
+	stats.n_heavy--;
+	is_heavy_busy = false;
+	conn_heavy_over();
+}
+
+static void parse_elsewhere(struct conn *c, const char *line, size_t len)
+{
+	struct rpc_heavy *h = xcalloc(1, sizeof(*h));
+
+	assert(!is_heavy_busy);
+	is_heavy_busy = true;
+	stats.n_heavy++;
+	h->conn = c;
+	h->line = xmalloc(len);
+	memcpy(h->line, line, len);
+	h->len = len;
+	h->work.work = parse_work;
+	h->work.done = parse_done;
+	c->heavy = h;
+	conn_hold(c, (ptrdiff_t)len);
+	offload_submit(&h->work);
+}
+
 void dispatch_line(struct conn *c, const char *line, size_t len)
 {
 	struct aw_err err = { 0 };
 	json_t *value;
 
-	if (frame_parse(line, len, &value, &err) < 0) {
+	if (len >= HEAVY_LINE_BYTES) {
+		parse_elsewhere(c, line, len);
+	} else if (frame_parse(line, len, &value, &err) < 0) {
 		dispatch_error(c, &err);
 		aw_err_fini(&err);
-	} else if (json_is_array(value)) {
-		begin_batch(c, value);
 	} else {
-		handle_request(c, NULL, value);
-		json_decref(value);
+		handle_value(c, value, len);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "daemon/rpc/conn.h"
 #include "proto/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -16,6 +17,8 @@
 /* Handle one line of @c (borrowed until this returns): a request, or the beginning of a batch
  * (c->batch). */
 void dispatch_line(struct conn *c, const char *line, size_t len);
+/* A line of @len bytes has to wait until the large one that is being handled is over. */
+bool dispatch_must_wait(size_t len);
 /* Handle the next request of c->batch; the last one clears it. */
 void dispatch_batch_step(struct conn *c);
 /* An error that answers no request: its id is null. */
@@ -30,6 +33,7 @@ struct dispatch_stats {
 	uint64_t n_requests; /* notifications included */
 	uint64_t n_errors;   /* answered with an error */
 	size_t n_calls;	     /* under way */
+	size_t n_heavy;	     /* large lines that a helper thread parses or frees */
 };
 void dispatch_stats(struct dispatch_stats *ret);
 

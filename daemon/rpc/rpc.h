@@ -55,6 +55,7 @@ enum {
 	RPC_ROOT_OR_SELF = 1 << 0,   /* only root and the daemon's own user (shutdown, reload) */
 	RPC_WHILE_STOPPING = 1 << 1, /* answered while the daemon stops */
 	RPC_OPEN_PARAMS = 1 << 2,    /* params is one document that the handler checks itself */
+	RPC_ANSWERS_ONLY = 1 << 5,   /* changes nothing: not handled for a peer that is gone */
 	RPC_ADMINS = 1 << 4,	     /* only those, and administrators ([access] admin_group) */
 	RPC_BARRIER = 1 << 3, /* the connection's next request is handled after this one's end */
 };

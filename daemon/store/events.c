@@ -164,7 +164,7 @@ static int add(struct store *s, struct page *p, sqlite3_stmt *row)
 		return SQLITE_CORRUPT;
 	rc = read_is_update(s, row, event);
 	if (rc == SQLITE_OK)
-		rc = record_get(s, sqlite3_column_int64(row, COL_JOB), &event->job);
+		rc = record_get(s, sqlite3_column_int64(row, COL_JOB), true, &event->job);
 	p->text_bytes += record_bytes(&event->job);
 	return rc;
 }

@@ -103,7 +103,7 @@ static int add_job(struct store *s, sqlite3_stmt *stmt, struct store_list *l, st
 		l->jobs = xreallocarray(l->jobs, page->size, sizeof(*l->jobs));
 	}
 	job = &l->jobs[l->n++];
-	rc = record_read(s, stmt, job);
+	rc = record_read(s, stmt, true, job);
 	page->text_bytes += record_bytes(job);
 	return rc;
 }

@@ -37,7 +37,7 @@ void store_get_fini(struct store_get *g)
 
 static int get_one(struct store *s, struct store_get *g, size_t i)
 {
-	int rc = record_get(s, g->ids[i], &g->jobs[i]);
+	int rc = record_get(s, g->ids[i], g->is_brief, &g->jobs[i]);
 
 	return rc == SQLITE_OK && g->with_attempts ? record_add_attempts(s, &g->jobs[i]) : rc;
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "daemon/store/rows.h"
+#include "proto/buf.h"
+#include "proto/limits.h"
 #include "proto/xalloc.h"
 
 /* ---- texts ---- */
@@ -32,9 +34,74 @@ static int get_ending(struct store *s, struct store_job *job)
 	sql_int(stmt, 1, job->id);
 	if (!sql_row(stmt, &rc))
 		return rc;
-	job->result_json = sql_col_text(stmt, 0, NULL);
+	job->result_json = sql_col_text(stmt, 0, &job->result_len);
 	job->error_json = sql_col_text(stmt, 1, NULL);
 	return sql_end(stmt);
+}
+
+/* The end of the JSON value at @p: the "," or "}" behind it.  Damaged text ends at its NUL. */
+static const char *skip_value(const char *p)
+{
+	int depth = 0;
+
+	for (; *p; p++) {
+		if (*p == '"') {
+			for (p++; *p && *p != '"'; p++)
+				p += *p == '\\' && p[1];
+			if (!*p)
+				return p;
+		} else if (*p == '{' || *p == '[') {
+			depth++;
+		} else if ((*p == '}' || *p == ']' || *p == ',') && depth == 0) {
+			return p;
+		} else if (*p == '}' || *p == ']') {
+			depth--;
+		}
+	}
+	return p;
+}
+
+/*
+ * Of a long document what a job object tells beside it: the members "retry"
+ * and "key".  By hand: parsing a megabyte to throw it away would hold up the
+ * commits.  The text is in its normal form, without blanks.
+ */
+static char *brief_spec(const char *spec)
+{
+	static const char *const told[] = { "\"retry\":", "\"key\":" };
+	struct buf b = { 0 };
+
+	buf_addc(&b, '{');
+	for (const char *p = spec; *p == '{' || *p == ',';) {
+		const char *end = skip_value(++p);
+
+		for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+			if (strncmp(p, told[i], strlen(told[i])) != 0)
+				continue;
+			if (b.len > 1)
+				buf_addc(&b, ',');
+			buf_add(&b, p, (size_t)(end - p));
+		}
+		p = end;
+	}
+	buf_addc(&b, '}');
+	return buf_steal(&b, NULL);
+}
+
+/* Long values are not told in lists: they need not stay in memory until then. */
+static void make_brief(struct store_job *job)
+{
+	char *spec;
+
+	if (job->spec && job->spec_len > LIST_VALUE_MAX_BYTES) {
+		spec = brief_spec(job->spec);
+		free(job->spec);
+		job->spec = spec;
+	}
+	if (job->result_json && job->result_len > LIST_VALUE_MAX_BYTES) {
+		free(job->result_json);
+		job->result_json = NULL;
+	}
 }
 
 /* ---- relations ---- */
@@ -135,7 +202,7 @@ int record_add_attempts(struct store *s, struct store_job *job)
 
 /* ---- records ---- */
 
-int record_read(struct store *s, sqlite3_stmt *row, struct store_job *ret)
+int record_read(struct store *s, sqlite3_stmt *row, bool is_brief, struct store_job *ret)
 {
 	bool has_needs = sqlite3_column_int(row, ROWS_FLAGS) & ROWS_HAS_NEEDS;
 	int rc = rows_job(row, ret) ? SQLITE_OK : SQLITE_CORRUPT;
@@ -144,6 +211,8 @@ int record_read(struct store *s, sqlite3_stmt *row, struct store_job *ret)
 		rc = record_spec(s, ret->id, &ret->spec, &ret->spec_len);
 	if (rc == SQLITE_OK && ret->state == JOB_DONE)
 		rc = get_ending(s, ret);
+	if (is_brief)
+		make_brief(ret);
 	if (rc == SQLITE_OK && rows_is_group(ret->kind))
 		rc = get_children(s, ret);
 	if (rc == SQLITE_OK && has_needs)
@@ -151,7 +220,7 @@ int record_read(struct store *s, sqlite3_stmt *row, struct store_job *ret)
 	return rc;
 }
 
-int record_get(struct store *s, int64_t id, struct store_job *ret)
+int record_get(struct store *s, int64_t id, bool is_brief, struct store_job *ret)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_GET);
 	int rc, r;
@@ -160,7 +229,7 @@ int record_get(struct store *s, int64_t id, struct store_job *ret)
 	sql_int(stmt, 1, id);
 	if (!sql_row(stmt, &rc))
 		return rc;
-	r = record_read(s, stmt, ret);
+	r = record_read(s, stmt, is_brief, ret);
 	rc = sql_end(stmt);
 	return r != SQLITE_OK ? r : rc;
 }
@@ -173,7 +242,8 @@ static size_t text_bytes(const char *text)
 size_t record_bytes(const struct store_job *job)
 {
 	size_t n = text_bytes(job->name) + text_bytes(job->tags) + text_bytes(job->queue) +
-		   text_bytes(job->result_json) + text_bytes(job->error_json) + job->spec_len;
+		   text_bytes(job->result_json) + text_bytes(job->error_json) +
+		   text_bytes(job->spec);
 
 	n += job->n_children * sizeof(*job->children) + job->n_needs * sizeof(*job->needs);
 	for (size_t i = 0; i < job->n_attempts; i++)

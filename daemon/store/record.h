@@ -9,10 +9,14 @@
  * SQLite code; rows_job_fini() is due whatever it is.
  */
 
-/* From the current row of a statement with ROWS_JOB_COLUMNS. */
-int record_read(struct store *s, sqlite3_stmt *row, struct store_job *ret);
+/*
+ * From the current row of a statement with ROWS_JOB_COLUMNS.  @is_brief: of a
+ * document or result that is longer than LIST_VALUE_MAX_BYTES only what is
+ * told of it in lists.
+ */
+int record_read(struct store *s, sqlite3_stmt *row, bool is_brief, struct store_job *ret);
 /* By id; one that is not there is left with id 0. */
-int record_get(struct store *s, int64_t id, struct store_job *ret);
+int record_get(struct store *s, int64_t id, bool is_brief, struct store_job *ret);
 int record_add_attempts(struct store *s, struct store_job *job);
 /* About how long it is when it is told. */
 size_t record_bytes(const struct store_job *job);

@@ -351,7 +351,12 @@ struct store_job {
 	uint32_t attempt;
 	struct wall submitted, due, started, ended; /* 0 = not (yet) */
 	char *result_json, *error_json, *spec;	    /* NULL = null */
-	size_t spec_len;
+	/*
+	 * In lists and events, and in brief answers, a value longer than
+	 * LIST_VALUE_MAX_BYTES is not there, but its length is.  Of such a spec
+	 * "retry" and "key" are: an object, shorter than spec_len.
+	 */
+	size_t spec_len, result_len;
 	int64_t parent; /* 0 = none */
 	unsigned part;
 	int64_t retry_of; /* 0 = none */
@@ -371,6 +376,7 @@ struct store_get {
 	const int64_t *ids;
 	size_t n;
 	bool with_attempts;
+	bool is_brief; /* long values stay out, see struct store_job */
 	/* out; store_get_fini() */
 	struct store_job *jobs; /* n of them */
 };

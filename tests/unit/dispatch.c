@@ -313,7 +313,7 @@ START_TEST(the_answers_of_a_batch_are_bounded)
 
 	peer_open(&p);
 	for (size_t i = 0; i < 4; i++)
-		buf_addf(&b, "%s" CALL("%zu", "test.big", "{\"bytes\":8000000}"), i ? "," : "[", i);
+		buf_addf(&b, "%s" CALL("%zu", "test.big", "{\"bytes\":4000000}"), i ? "," : "[", i);
 	buf_adds(&b, "]\n");
 	peer_send_all(&p, b.data, b.len);
 	all = peer_take(&p);

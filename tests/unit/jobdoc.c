@@ -327,6 +327,41 @@ START_TEST(at_most_64_tags)
 }
 END_TEST
 
+/* What one key may hold, so that no document holds up the loop. */
+START_TEST(members_and_values_are_bounded)
+{
+	static const struct {
+		const char *start, *before, *after, *end; /* around each number */
+		int max;
+	} cases[] = {
+		{ "{\"kind\":\"worker\",\"argv\":[\"x\"],\"env\":{", "\"N", "\":\"\"", "}}",
+		  JOB_MEMBERS_MAX },
+		{ TIMER ",\"value\":[", "", "", "]}", JOB_VALUES_MAX - 1 },
+		{ TIMER ",\"value\":{\"a\":[", "[", "]", "]}}", (JOB_VALUES_MAX - 2) / 2 },
+	};
+
+	for (int i = 0; i < 2 * N_OF(cases); i++) {
+		int n = cases[i / 2].max + i % 2;
+		struct buf b = { 0 };
+		struct aw_err err = { 0 };
+		struct jobdoc d = { 0 };
+		json_t *doc;
+
+		buf_adds(&b, cases[i / 2].start);
+		for (int k = 0; k < n; k++)
+			buf_addf(&b, "%s%s%d%s", k ? "," : "", cases[i / 2].before, k,
+				 cases[i / 2].after);
+		buf_adds(&b, cases[i / 2].end);
+		doc = json_of(buf_terminate(&b));
+		ck_assert_msg((jobdoc_check(doc, "", 0, &d, &err) == 0) == (i % 2 == 0), "%d", i);
+		jobdoc_fini(&d);
+		aw_err_fini(&err);
+		json_decref(doc);
+		buf_fini(&b);
+	}
+}
+END_TEST
+
 /* A long unknown name is cut in the error, and that is all. */
 START_TEST(long_unknown_key)
 {
@@ -793,6 +828,7 @@ int main(void)
 	tcase_add_loop_test(check, bad_documents, 0, N_OF(bad));
 	tcase_add_test(check, lengths_end_where_they_should);
 	tcase_add_test(check, at_most_64_tags);
+	tcase_add_test(check, members_and_values_are_bounded);
 	tcase_add_test(check, long_unknown_key);
 	tcase_add_test(check, nul_characters_are_refused);
 	tcase_add_loop_test(check, good_documents, 0, N_OF(good));

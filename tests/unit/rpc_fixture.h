@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/co/await.h"
 #include "daemon/co/coro.h"
 #include "daemon/co/loop.h"
 #include "daemon/conf.h"
@@ -224,15 +225,29 @@ static UNUSED_FN void peer_send(struct peer *p, const char *text)
 	peer_send_all(p, text, strlen(text));
 }
 
+/* Until the loop has nothing to do, and no helper thread has a large line. */
+static void run_until_idle(void)
+{
+	struct dispatch_stats calls;
+
+	for (;;) {
+		loop_run_until_idle();
+		dispatch_stats(&calls);
+		if (!calls.n_heavy)
+			return;
+		(void)loop_turn(true);
+	}
+}
+
 static void peer_receive(struct peer *p)
 {
 	char data[65536];
 	ssize_t n;
 
-	loop_run_until_idle();
+	run_until_idle();
 	while ((n = recv(p->fd, data, sizeof(data), 0)) > 0) {
 		buf_add(&p->in, data, (size_t)n);
-		loop_run_until_idle();
+		run_until_idle();
 	}
 	if (n == 0 || (n < 0 && errno != EAGAIN))
 		p->is_eof = true;
@@ -322,7 +337,8 @@ static UNUSED_FN void fixture_setup(void)
 static UNUSED_FN void fixture_teardown(void)
 {
 	conn_close_all();
-	loop_run_until_idle();
+	run_until_idle();
+	offload_fini();
 	coro_fini();
 	loop_fini();
 	conf_apply(NULL);

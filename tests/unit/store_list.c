@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "proto/buf.h"
 #include "tests/unit/store_fixture.h"
 
 /*
@@ -178,6 +179,55 @@ START_TEST(a_page_ends_early_beyond_its_bytes)
 }
 END_TEST
 
+/* Long values are told in whole answers only; what stands beside them always. */
+START_TEST(long_values_stay_out)
+{
+	static const char retry[] = "{\"retry\":{\"max\":2,\"on\":[\"},{\"]},\"key\":\"k\\\"}\"}";
+	static const char front[] = "{\"kind\":\"timer\",\"name\":\"\\\"retry\\\":7\",";
+	struct store_new_job job = fx_job();
+	struct store_list l = new_list();
+	struct store_get whole = { .n = 1 };
+	struct store_change c;
+	struct buf spec = { 0 }, result = { 0 };
+	const struct store_job *listed;
+
+	buf_addf(&spec, "%s%s,\"value\":\"", front, retry + 1);
+	spec.len -= strlen(",\"value\":\"") + 1; /* the brace that ended what was told */
+	buf_adds(&spec, ",\"value\":\"");
+	buf_addc(&result, '"');
+	for (int i = 0; i < 5000; i++) {
+		buf_addc(&spec, 'x');
+		buf_addc(&result, 'y');
+	}
+	buf_adds(&spec, "\"}");
+	buf_addc(&result, '"');
+	job.spec = buf_terminate(&spec);
+	job.spec_len = spec.len;
+	ck_assert_int_eq(fx_insert(&job, 1), 0);
+	ck_assert_int_eq(fx_move(job.id, 0, JOB_WAITING, JOB_RUNNING), 0);
+	c = fx_change(job.id, 1, JOB_RUNNING, JOB_DONE);
+	c.result_json = buf_terminate(&result);
+	ck_assert_int_eq(fx_run(&c.op, STORE_CHANGE), 0);
+	l.descending = true;
+	l.limit = 1;
+	ck_assert_int_eq(fx_run(&l.op, STORE_LIST), 0);
+	listed = l.jobs;
+	ck_assert_int_eq(listed->id, job.id);
+	ck_assert_str_eq(listed->spec, retry);
+	ck_assert_uint_eq(listed->spec_len, spec.len);
+	ck_assert_ptr_null(listed->result_json);
+	ck_assert_uint_eq(listed->result_len, result.len);
+	store_list_fini(&l);
+	whole.ids = &job.id;
+	ck_assert_int_eq(fx_run(&whole.op, STORE_GET), 0);
+	ck_assert_str_eq(whole.jobs->spec, spec.data);
+	ck_assert_str_eq(whole.jobs->result_json, result.data);
+	store_get_fini(&whole);
+	buf_fini(&spec);
+	buf_fini(&result);
+}
+END_TEST
+
 START_TEST(an_empty_store_has_one_empty_page)
 {
 	struct store_list l = new_list();
@@ -283,6 +333,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, an_empty_store_has_one_empty_page);
+	tcase_add_test(t, long_values_stay_out);
 	tcase_add_test(t, a_search_is_bounded);
 	tcase_add_test(t, searches_take_turns_with_writes);
 	tcase_add_test(t, a_damaged_word_ends_the_store);

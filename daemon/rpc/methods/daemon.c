@@ -110,7 +110,7 @@ static struct rpc_done info(struct rpc_call *call, json_t *params)
 const struct rpc_method method_daemon_info = {
 	.name = "daemon.info",
 	.summary = "what this daemon is, its limits and settings",
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
 	.handler = info,
 };
 
@@ -247,7 +247,7 @@ static struct rpc_done stats(struct rpc_call *call, json_t *params)
 const struct rpc_method method_daemon_stats = {
 	.name = "daemon.stats",
 	.summary = "counters and gauges; durations in seconds",
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
 	.handler = stats,
 };
 

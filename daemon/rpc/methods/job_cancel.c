@@ -63,7 +63,7 @@ static void finish(struct cancel_jobs *w)
 			w->cancelled[n++] = w->cancels[i].id;
 	}
 	if (n && !w->is_gone) {
-		reply_query(&w->get, w->cancelled, n, on_got);
+		reply_query(&w->get, w->cancelled, n, false, on_got);
 		return;
 	}
 	reply_finish_each(w->call, NULL, 0, &w->errors);

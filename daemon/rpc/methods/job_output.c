@@ -59,7 +59,7 @@ static int co_get(struct reading *g)
 
 	store_get_fini(&g->get);
 	future_init(&g->got);
-	reply_query(&g->get, &g->id, 1, on_got);
+	reply_query(&g->get, &g->id, 1, false, on_got);
 	while (co_future_wait(&g->got, MONO_NEVER, &result) < 0)
 		is_cancelled = true;
 	return is_cancelled ? -ECANCELED : result;
@@ -385,6 +385,6 @@ const struct rpc_method method_job_output = {
 	.name = "job.output",
 	.summary = "what an attempt has written",
 	.params = output_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
 	.handler = output,
 };

@@ -17,6 +17,9 @@
 
 /* job.get and job.list. */
 
+/* Records may be large: who asks for many at once gets them one after the other. */
+#define ONE_BY_ONE (RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_BARRIER)
+
 /* ---- job.get ---- */
 
 struct get {
@@ -114,7 +117,7 @@ const struct rpc_method method_job_get = {
 	.name = "job.get",
 	.summary = "the whole job object",
 	.params = get_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = ONE_BY_ONE,
 	.handler = get,
 };
 
@@ -309,6 +312,6 @@ const struct rpc_method method_job_list = {
 	.name = "job.list",
 	.summary = "jobs by state, outcome, kind, queue, name, tag and parent, page by page",
 	.params = list_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = ONE_BY_ONE,
 	.handler = list_jobs,
 };

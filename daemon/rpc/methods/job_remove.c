@@ -184,7 +184,7 @@ static struct rpc_done remove_jobs(struct rpc_call *call, json_t *params)
 	w->call = call;
 	w->ids = ids;
 	w->n = n;
-	reply_query(&w->get, ids, n, on_looked_up);
+	reply_query(&w->get, ids, n, false, on_looked_up);
 	return rpc_later(call, NULL, NULL);
 }
 

@@ -116,7 +116,7 @@ static void on_submitted(struct submission *s)
 	}
 	job = &s->insert.jobs[0];
 	if (job->existing) {
-		reply_query(&w->get, &job->id, 1, on_existing);
+		reply_query(&w->get, &job->id, 1, true, on_existing);
 		return;
 	}
 	out = rpc_finish_begin(w->call);

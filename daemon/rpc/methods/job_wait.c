@@ -108,7 +108,7 @@ static void look_again(struct wait_jobs *w)
 	stop_watching(w);
 	store_get_fini(&w->get);
 	w->is_asking = true;
-	reply_query(&w->get, w->ids, w->n, on_last_look);
+	reply_query(&w->get, w->ids, w->n, false, on_last_look);
 }
 
 static void on_note(struct job_watch *watch, enum engine_note note)
@@ -228,7 +228,7 @@ static struct rpc_done wait_jobs(struct rpc_call *call, json_t *params)
 	w->end = w->timeout_us < 0 ? MONO_NEVER : mono_in_us(w->timeout_us);
 	w->timer.fn = on_timeout;
 	w->is_asking = true;
-	reply_query(&w->get, ids, n, on_first_look);
+	reply_query(&w->get, ids, n, false, on_first_look);
 	return rpc_later(call, on_gone, w);
 }
 
@@ -244,6 +244,6 @@ const struct rpc_method method_job_wait = {
 	.name = "job.wait",
 	.summary = "wait until all or any of the jobs are done",
 	.params = wait_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
 	.handler = wait_jobs,
 };

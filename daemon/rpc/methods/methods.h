@@ -23,8 +23,11 @@ extern const struct rpc_method method_rpc_discover;
 
 /* ---- what several of them share (reply.c) ---- */
 
-/* A query for @ids (borrowed until done).  @get is embedded in the caller's record. */
-void reply_query(struct store_get *get, const int64_t *ids, size_t n,
+/*
+ * A query for @ids (borrowed until done).  @get is embedded in the caller's record.
+ * @is_whole: long values too.
+ */
+void reply_query(struct store_get *get, const int64_t *ids, size_t n, bool is_whole,
 		 void (*done)(struct store_op *op));
 /* The record is there, and @viewer may know of it. */
 bool reply_may_see(const struct store_job *rec, struct viewer viewer);

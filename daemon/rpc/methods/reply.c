@@ -10,10 +10,12 @@
 #include "daemon/job/engine.h"
 #include "proto/xalloc.h"
 
-void reply_query(struct store_get *get, const int64_t *ids, size_t n,
+void reply_query(struct store_get *get, const int64_t *ids, size_t n, bool is_whole,
 		 void (*done)(struct store_op *op))
 {
-	*get = (struct store_get){ .op = { .type = STORE_GET, .done = done }, .ids = ids, .n = n };
+	*get = (struct store_get){
+		.op = { .type = STORE_GET, .done = done }, .ids = ids, .n = n, .is_brief = !is_whole
+	};
 	store_submit(engine_store(), &get->op);
 }
 
