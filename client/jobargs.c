@@ -119,18 +119,23 @@ static int make_absolute(json_t *doc, const char *key)
 
 /* ---- options ---- */
 
-struct tables {
+struct job_tables {
 	struct opt *common, *own; /* own */
 	struct opt items[3];	  /* one item at a time */
 	struct opt extra[2];
 };
 
-static void tables_init(struct tables *t, enum job_kind kind)
+bool job_kind_has_options(enum job_kind kind)
+{
+	return positional[kind].key != NULL;
+}
+
+static void tables_init(struct job_tables *t, enum job_kind kind)
 {
 	size_t n = 0;
 
-	*t = (struct tables){ .common = opts_of_kind(kind, true),
-			      .own = opts_of_kind(kind, false) };
+	*t = (struct job_tables){ .common = opts_of_kind(kind, true),
+				  .own = opts_of_kind(kind, false) };
 	t->items[n++] = (struct opt){ .name = "tag",
 				      .type = OPT_KEY_ITEM,
 				      .metavar = "TAG",
@@ -151,7 +156,7 @@ static void tables_init(struct tables *t, enum job_kind kind)
 				      .offset = offsetof(struct job_args, stdin_file) };
 }
 
-static void tables_fini(struct tables *t)
+static void tables_fini(struct job_tables *t)
 {
 	for (struct opt *opt = t->common; opt->name != NULL; opt++)
 		free((char *)opt->name);
@@ -161,7 +166,29 @@ static void tables_fini(struct tables *t)
 	free(t->own);
 }
 
-static void print_kind_help(const struct verb *verb, enum job_kind kind, const struct tables *t)
+struct job_tables *job_tables_new(enum job_kind kind)
+{
+	struct job_tables *t = xmalloc(sizeof(*t));
+
+	tables_init(t, kind);
+	return t;
+}
+
+void job_tables_add(const struct job_tables *t, struct opt_set *sets)
+{
+	sets[0].opts = t->own;
+	sets[1].opts = t->common;
+	sets[2].opts = t->items;
+	sets[3].opts = t->extra;
+}
+
+void job_tables_free(struct job_tables *t)
+{
+	tables_fini(t);
+	free(t);
+}
+
+static void print_kind_help(const struct verb *verb, enum job_kind kind, const struct job_tables *t)
 {
 	struct buf b = { 0 };
 
@@ -207,7 +234,7 @@ static int take_arguments(struct job_args *args, int n_args, char **argv, struct
 	return r;
 }
 
-static int read_options(struct client *client, const struct verb *verb, const struct tables *t,
+static int read_options(struct client *client, const struct verb *verb, const struct job_tables *t,
 			int argc, char **argv, struct job_args *args)
 {
 	struct opts o = { .sets = { { client_opts, client },
@@ -343,7 +370,7 @@ int job_args_parse(struct client *client, const struct verb *verb, int argc, cha
 		   struct job_args *ret)
 {
 	int kind = argc > 0 ? job_kind_parse(argv[0]) : -1;
-	struct tables tables;
+	struct job_tables tables;
 	int status;
 
 	if (argc == 0)

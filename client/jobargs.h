@@ -35,6 +35,13 @@ int job_args_parse(struct client *client, const struct verb *verb, int argc, cha
 int job_args_read(const struct verb *verb, const char *path, struct job_args *ret);
 void job_args_fini(struct job_args *args);
 
+/* Can it be given on the command line?  Others come from files. */
+bool job_kind_has_options(enum job_kind kind);
+/* The tables of the options that a job of @kind has; four of them go to @sets. */
+struct job_tables *job_tables_new(enum job_kind kind);
+void job_tables_add(const struct job_tables *t, struct opt_set *sets);
+void job_tables_free(struct job_tables *t);
+
 /*
  * Make a connection and the document complete: our directory, when the daemon
  * is our own (a document from a file says itself what it wants); an

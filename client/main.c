@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "client/complete.h"
 #include "client/out.h"
 #include "client/verb.h"
 
@@ -56,6 +57,8 @@ static int run_command(struct client *client, int argc, char **argv)
 	verb = verb_find(argv[0]);
 	if (verb != NULL)
 		return verb->run(client, verb, argc - 1, argv + 1);
+	if (strcmp(argv[0], "__complete") == 0)
+		return complete(client, argc - 1, argv + 1);
 	if (is_later_command(argv[0]))
 		return out_fail(STATUS_REFUSED, "unsupported",
 				"%s is not supported by this version", argv[0]);

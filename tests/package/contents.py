@@ -66,7 +66,9 @@ class Deb(unittest.TestCase):
                      "/usr/share/man/man5/awaitd.conf.5.gz"):
             self.assertIn(path, daemon)
         for path in ("/usr/bin/awaitctl", "/usr/share/man/man1/awaitctl.1.gz",
-                     "/usr/share/bash-completion/completions/awaitctl"):
+                     "/usr/share/bash-completion/completions/awaitctl",
+                     "/usr/share/fish/vendor_completions.d/awaitctl.fish",
+                     "/usr/share/zsh/vendor-completions/_awaitctl"):
             self.assertIn(path, client)
 
     def test_all_examples_are_there(self):
@@ -113,8 +115,9 @@ class Rpm(unittest.TestCase):
                               ("awaitctl", r"%files -n awaitctl\n(.*?)\n\n")):
             patterns = [line.split()[-1] for line in re.search(section, text, re.S).group(1)
                         .splitlines() if not line.startswith(("%license", "%doc", "%dir"))]
-            files = [("/usr" if p.startswith("/lib/") else "") + p for p in files_of(name)
-                     if not p.startswith("/usr/share/doc/")]
+            files = [re.sub("^/lib/", "/usr/lib/", p.replace("/vendor-completions/",
+                                                             "/site-functions/"))
+                     for p in files_of(name) if not p.startswith("/usr/share/doc/")]
             for path in files:
                 self.assertTrue(any(fnmatch.fnmatch(path, p + ("*" if p[-1] == "/" else ""))
                                     for p in patterns), f"{path} is in no line of {SPEC}")
