@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "daemon/base/utf8.h"
 #include "daemon/store/sql.h"
 
 static const char *const stop_words[N_STOP_WHY] = {
@@ -117,14 +118,32 @@ bool rows_need_on(sqlite3_stmt *stmt, int col, enum need_on *ret)
 
 /* ---- records ---- */
 
+/*
+ * Text that is printed into answers as it is.  The checksum does not cover it,
+ * and damage to a label is no reason to refuse its job: what is no UTF-8 becomes "?".
+ */
+static char *label(sqlite3_stmt *stmt, int col)
+{
+	char *text = sql_col_text(stmt, col, NULL), *end = text ? strchr(text, '\0') : NULL;
+
+	for (char *s = text; s < end;) {
+		int len = utf8_char(s, (size_t)(end - s));
+
+		if (len <= 0)
+			*s = '?';
+		s += len > 0 ? len : 1;
+	}
+	return text;
+}
+
 bool rows_job(sqlite3_stmt *stmt, struct store_job *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->id = sqlite3_column_int64(stmt, ROWS_ID);
 	ret->uid = (uid_t)sqlite3_column_int64(stmt, ROWS_UID);
 	ret->gid = (gid_t)sqlite3_column_int64(stmt, ROWS_GID);
-	ret->queue = sql_col_text(stmt, ROWS_QUEUE, NULL);
-	ret->name = sql_col_text(stmt, ROWS_NAME, NULL);
+	ret->queue = label(stmt, ROWS_QUEUE);
+	ret->name = label(stmt, ROWS_NAME);
 	ret->tags = sql_col_text(stmt, ROWS_TAGS, NULL);
 	ret->priority = sqlite3_column_int(stmt, ROWS_PRIORITY);
 	ret->attempt = (uint32_t)sqlite3_column_int64(stmt, ROWS_ATTEMPT);
