@@ -23,7 +23,7 @@ struct aw_err *run_err(struct run *run)
 	return run->err;
 }
 
-static bool parse_doc(struct run *run)
+bool run_parse_doc(struct run *run)
 {
 	struct aw_err err = { 0 };
 
@@ -76,7 +76,7 @@ struct run *run_new(struct job *job, uint32_t attempt, struct instant started, c
 		aw_fail(run_err(run), AW_UNSUPPORTED, "this version of awaitd cannot run %s jobs",
 			job_kind_name(job->kind));
 		run_over(run, -EINVAL);
-	} else if (!parse_doc(run)) {
+	} else if (!run_parse_doc(run)) {
 		run_over(run, -EINVAL);
 	}
 	return run;
@@ -95,6 +95,7 @@ void run_free(struct run *run)
 	free(run->a.priv);
 	free(run->spec);
 	free(run->message);
+	free(run->results);
 	json_decref(run->saved);
 	json_decref(run->result);
 	if (run->err)
@@ -174,10 +175,22 @@ static void arm_timeout(struct run *run)
 	loop_timer_set(&run->timeout, mono_in_us(left_us));
 }
 
+/* A composition: its parts are its work. */
+static void begin(struct run *run)
+{
+	arm_timeout(run);
+	tree_begin(run->job);
+	drop_doc(run);
+}
+
 void run_go(struct run *run)
 {
 	struct instant due;
 
+	if (run->kind->judge) {
+		begin(run);
+		return;
+	}
 	if (!run->kind->due || !run->kind->due(&run->a, &due)) {
 		arm_timeout(run);
 		spawn(run);
@@ -188,7 +201,8 @@ void run_go(struct run *run)
 		arm_timeout(run);
 	/* It only waits: no stack, and no parsed document either. */
 	drop_doc(run);
-	calendar_add(&engine.calendar, run->job, due);
+	calendar_add(&engine.calendar, &run->job->slot, run->a.id, due);
+	run->job->place = JOB_IN_CALENDAR;
 	engine_wants_step();
 }
 
@@ -196,12 +210,38 @@ void run_due(struct run *run)
 {
 	if (run->is_over)
 		return;
-	if (!parse_doc(run)) {
+	if (!run_parse_doc(run)) {
 		run_over(run, -EINVAL);
 		engine_decide(run->job);
 		return;
 	}
 	spawn(run);
+}
+
+int64_t run_grace_us(const struct run *run)
+{
+	if (run->grace_us >= 0)
+		return run->grace_us;
+	return run->has_doc ? run->a.doc.grace_us : JOB_GRACE_DEFAULT_US;
+}
+
+/* A composition stops when its last part has. */
+static void stop_parts(struct run *run)
+{
+	const struct stop_order order = {
+		.why = run->why,
+		.by_uid = run->by_uid,
+		.message =
+			run->why == STOP_TIMEOUT ? "it took longer than its timeout" : run->message,
+		.grace_us = run->grace_us,
+	};
+
+	if (tree_has_live_parts(run->job)) {
+		tree_stop(run->job, &order);
+		return;
+	}
+	run_over(run, -ECANCELED);
+	engine_decide(run->job);
 }
 
 void run_stop(struct run *run, int64_t grace_us)
@@ -217,7 +257,11 @@ void run_stop(struct run *run, int64_t grace_us)
 		coro_cancel(run->coro);
 		return;
 	}
-	calendar_remove(&engine.calendar, run->job);
+	if (run->has_begun) {
+		stop_parts(run);
+		return;
+	}
+	waiting_take_out(run->job);
 	run_over(run, -ECANCELED);
 	engine_decide(run->job);
 }
@@ -233,8 +277,15 @@ void attempt_end_seen(struct attempt *a)
 	a->run->is_end_seen = true;
 }
 
+const char *attempt_results(const struct attempt *a)
+{
+	return a->run->results;
+}
+
 void attempt_progressed(struct attempt *a)
 {
+	if (engine.listener && engine.listener->progressed)
+		engine.listener->progressed(a->id);
 	engine_note(a->run->job, ENGINE_PROGRESSED);
 }
 

@@ -3,54 +3,50 @@
 
 #include "daemon/job/calendar.h"
 
-#include "daemon/base/list.h"
-
 void calendar_fini(struct calendar *c)
 {
 	heap_fini(&c->boot);
 	heap_fini(&c->wall);
 }
 
-void calendar_add(struct calendar *c, struct job *job, struct instant when)
+void calendar_add(struct calendar *c, struct heap_slot *slot, int64_t tie, struct instant when)
 {
-	if (when.boot.ns) {
-		heap_insert(&c->boot, &job->slot, when.boot.ns, job->id);
-		job->place = JOB_IN_CALENDAR_BOOT;
-	} else {
-		heap_insert(&c->wall, &job->slot, when.wall.ms, job->id);
-		job->place = JOB_IN_CALENDAR_WALL;
-	}
-}
-
-void calendar_remove(struct calendar *c, struct job *job)
-{
-	if (job->place == JOB_IN_CALENDAR_BOOT)
-		heap_remove(&c->boot, &job->slot);
-	else if (job->place == JOB_IN_CALENDAR_WALL)
-		heap_remove(&c->wall, &job->slot);
+	if (when.boot.ns)
+		heap_insert(&c->boot, slot, when.boot.ns, tie);
 	else
-		return;
-	job->place = JOB_NOWHERE;
+		heap_insert(&c->wall, slot, when.wall.ms, tie);
 }
 
-static struct job *pop_until(struct heap *h, int64_t key)
+static bool holds(const struct heap *h, const struct heap_slot *slot)
+{
+	return heap_has(slot) && slot->at <= h->n && h->entries[slot->at - 1].slot == slot;
+}
+
+void calendar_remove(struct calendar *c, struct heap_slot *slot)
+{
+	if (holds(&c->boot, slot))
+		heap_remove(&c->boot, slot);
+	else if (holds(&c->wall, slot))
+		heap_remove(&c->wall, slot);
+}
+
+static struct heap_slot *pop_until(struct heap *h, int64_t key)
 {
 	const struct heap_entry *first = heap_first(h);
-	struct job *job;
+	struct heap_slot *slot;
 
 	if (!first || first->key > key)
 		return NULL;
-	job = container_of(first->slot, struct job, slot);
-	heap_remove(h, &job->slot);
-	job->place = JOB_NOWHERE;
-	return job;
+	slot = first->slot;
+	heap_remove(h, slot);
+	return slot;
 }
 
-struct job *calendar_pop_due(struct calendar *c, struct boot boot, struct wall wall)
+struct heap_slot *calendar_pop_due(struct calendar *c, struct boot boot, struct wall wall)
 {
-	struct job *job = pop_until(&c->boot, boot.ns);
+	struct heap_slot *slot = pop_until(&c->boot, boot.ns);
 
-	return job ? job : pop_until(&c->wall, wall.ms);
+	return slot ? slot : pop_until(&c->wall, wall.ms);
 }
 
 struct calendar_next calendar_next(const struct calendar *c)
@@ -61,4 +57,13 @@ struct calendar_next calendar_next(const struct calendar *c)
 		.boot = { boot ? boot->key : INT64_MAX },
 		.wall = { wall ? wall->key : INT64_MAX },
 	};
+}
+
+struct calendar_next calendar_earlier(struct calendar_next a, struct calendar_next b)
+{
+	if (b.boot.ns < a.boot.ns)
+		a.boot = b.boot;
+	if (b.wall.ms < a.wall.ms)
+		a.wall = b.wall;
+	return a;
 }

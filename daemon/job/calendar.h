@@ -4,10 +4,10 @@
 
 #include "daemon/base/heap.h"
 #include "daemon/base/now.h"
-#include "daemon/job/job.h"
+#include "daemon/store/store.h"
 
 /*
- * Which job is due when.  Pure: the caller says what time it is.  Two heaps,
+ * What is due when.  Pure: the caller says what time it is.  Two heaps,
  * because two clocks decide (R5.1): elapsed time with suspend for delays and
  * sleeps, the wall clock for "at" and for what was written in another boot.
  */
@@ -17,17 +17,22 @@ struct calendar {
 };
 
 void calendar_fini(struct calendar *c);
-/* @job's slot is free.  An instant without a boot time follows the wall clock. */
-void calendar_add(struct calendar *c, struct job *job, struct instant when);
-/* No-op when it is not in there. */
-void calendar_remove(struct calendar *c, struct job *job);
-/* Take out a job that is due by then, or NULL. */
-struct job *calendar_pop_due(struct calendar *c, struct boot boot, struct wall wall);
+/*
+ * Enter what @slot stands for; it is in no heap.  An instant without a boot
+ * time follows the wall clock.  @tie decides between equal instants.
+ */
+void calendar_add(struct calendar *c, struct heap_slot *slot, int64_t tie, struct instant when);
+/* No-op when it is not in there.  A slot that other heaps use too must not be in one of them. */
+void calendar_remove(struct calendar *c, struct heap_slot *slot);
+/* Take out what is due by then, or NULL. */
+struct heap_slot *calendar_pop_due(struct calendar *c, struct boot boot, struct wall wall);
 
 struct calendar_next {
 	struct boot boot; /* INT64_MAX = none */
 	struct wall wall;
 };
 struct calendar_next calendar_next(const struct calendar *c);
+/* The earlier of two, clock by clock. */
+struct calendar_next calendar_earlier(struct calendar_next a, struct calendar_next b);
 
 #endif

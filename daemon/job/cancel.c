@@ -43,6 +43,62 @@ void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *messag
 	}
 }
 
+/* ---- a waiting composition: the request is kept, its parts go, then it ---- */
+
+struct asking {
+	struct store_ask ask;
+	struct job *job;
+	struct cancel *cancels;
+};
+
+static void on_asked(struct store_op *op)
+{
+	struct asking *a = container_of(op, struct asking, ask.op);
+	struct job *job = a->job;
+	const struct stop_order order = {
+		.why = STOP_CANCEL,
+		.by_uid = a->cancels->viewer.uid,
+		.message = a->cancels->message,
+		.grace_us = a->cancels->grace_us,
+	};
+
+	engine_landed();
+	job->is_in_flight = false;
+	if (op->result == 0) {
+		tree_ask(job, &order);
+		engine_answer_cancels(a->cancels);
+	} else {
+		engine_fail_cancels(a->cancels,
+				    op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
+				    "the request could not be stored");
+		engine_decide(job);
+	}
+	free(a);
+}
+
+void cancel_ask(struct job *job)
+{
+	struct asking *a = xcalloc(1, sizeof(*a));
+
+	waiting_take_out(job);
+	a->job = job;
+	a->cancels = job->cancels;
+	job->cancels = NULL;
+	a->ask = (struct store_ask){
+		.op = { .type = STORE_ASK, .done = on_asked },
+		.id = job->id,
+		.attempt = job->attempt,
+		.state = JOB_WAITING,
+		.why = STOP_CANCEL,
+		.by_uid = a->cancels->viewer.uid,
+		.message = a->cancels->message,
+	};
+	job->is_in_flight = true;
+	engine_fly(&a->ask.op);
+}
+
+/* ---- asked from outside ---- */
+
 /* A cancel of a job that is not live: was there ever one? */
 struct look_up {
 	struct store_get get;

@@ -23,23 +23,10 @@
  */
 #define DUE_PER_STEP 1000
 #define STARTS_PER_STEP 100
-/*
- * A daemon that dies this often in a row right after an attempt's start: the job is to blame
- * (R2.5).
- */
-#define LOSSES_MAX 3
 /* While a stop waits for the store: how often to look whether the disk is full. */
 #define FULL_LOOK_US 200000
 
 struct engine engine;
-
-/* A change of state on its way to the store. */
-struct transition {
-	struct store_change change;
-	struct job *job;
-	struct cancel *cancels; /* answered when this is durable */
-	char *result, *error;	/* own */
-};
 
 struct instant engine_now(void)
 {
@@ -132,16 +119,30 @@ struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, in
 void engine_free_job(struct job *job)
 {
 	run_free(job->run);
-	free(job->watchers);
+	links_free(job->links);
 	free(job->spec);
 	free(job);
 }
 
+/* What a job that is gone would have been looked at for. */
+static void cut_links(struct job *job)
+{
+	struct links *l = job->links;
+
+	if (!l)
+		return;
+	edit_refuse_all(job);
+	calendar_remove(&engine.deadlines, &l->deadline);
+	list_remove(&l->woken);
+	for (size_t i = 0; i < l->n_needs; i++)
+		list_remove(&l->needs[i].link);
+}
+
 static void forget_job(struct job *job)
 {
-	calendar_remove(&engine.calendar, job);
-	runq_remove(job);
+	waiting_take_out(job);
 	runq_release(job);
+	cut_links(job);
 	jobtab_remove(&engine.tab, job);
 	quota_uncharge(job);
 	engine.n_by_state[job->state]--;
@@ -162,6 +163,14 @@ static void set_state(struct job *job, enum job_state state)
 	job->state = (uint8_t)state;
 }
 
+void engine_set_deadline(struct job *job, struct instant deadline)
+{
+	if (!deadline.wall.ms)
+		return;
+	calendar_add(&engine.deadlines, &job_links(job)->deadline, job->id, deadline);
+	engine_wants_step();
+}
+
 void engine_restore(struct job *job, enum job_state state)
 {
 	set_state(job, state);
@@ -169,20 +178,11 @@ void engine_restore(struct job *job, enum job_state state)
 	runq_occupy(job);
 }
 
-void engine_admit(struct job *job)
-{
-	if (job->due.wall.ms)
-		calendar_add(&engine.calendar, job, job->due);
-	else
-		runq_add(job);
-	engine_wants_step();
-}
-
 /* ---- changes of state ---- */
 
 static void on_change_landed(struct store_op *op);
 
-static struct transition *transition_new(struct job *job, enum job_state to)
+struct transition *transition_new(struct job *job, enum job_state to)
 {
 	struct transition *t = xcalloc(1, sizeof(*t));
 
@@ -199,14 +199,51 @@ static struct transition *transition_new(struct job *job, enum job_state to)
 	return t;
 }
 
+/* With nothing left to wait for, @job's own change comes right behind its last part's. */
+static bool follows_at_once(const struct job *job)
+{
+	if (job->is_in_flight || tree_has_live_parts(job))
+		return false;
+	if (job->state == JOB_WAITING)
+		return job->links->asked.why != STOP_NONE || job->links->never;
+	return job->run && job->run->is_over;
+}
+
+/*
+ * The end of @job will be stored: what it decides elsewhere may be decided
+ * now, since all of that goes to the store behind it.  A part's end and its
+ * composition's are one transaction (R2.10).
+ */
+static void settle(struct transition *t)
+{
+	struct job *job = t->job, *parent = job->links ? job->links->parent : NULL;
+
+	job->is_settled = true;
+	job->outcome = (uint8_t)t->change.outcome;
+	if (parent) {
+		job->links->parent = NULL;
+		parts_end(parent->links->parts, job->links->part, job->id, t->change.outcome);
+		tree_judge(parent);
+		t->change.op.is_with_next = follows_at_once(parent);
+	}
+	engine_fly(&t->change.op);
+	if (parent)
+		engine_decide(parent);
+	assert(!t->change.op.is_with_next || parent->is_in_flight);
+	needs_settle(job);
+}
+
 /*
  * The door through which every change of state goes.  Slots and run order
  * have changed already; everything else waits for the commit.
  */
-static void engine_transition(struct transition *t)
+void engine_transition(struct transition *t)
 {
 	t->job->is_in_flight = true;
-	engine_fly(&t->change.op);
+	if (t->change.to == JOB_DONE)
+		settle(t);
+	else
+		engine_fly(&t->change.op);
 }
 
 static void transition_free(struct transition *t)
@@ -214,23 +251,23 @@ static void transition_free(struct transition *t)
 	store_change_fini(&t->change);
 	free(t->result);
 	free(t->error);
+	free(t->spec);
+	free(t->results);
 	free(t);
 }
 
-static char *error_text(const struct aw_err *err)
+void engine_happened(int64_t seq)
 {
-	json_t *value = aw_err_job_json(err);
-	char *text = buf_json_text(value);
-
-	json_decref(value);
-	return text;
+	if (engine.listener && engine.listener->changed)
+		engine.listener->changed(seq);
 }
 
-static void set_cancel_error(struct aw_err *err, uid_t by, const char *message)
+void engine_listen(const struct engine_listener *listener)
 {
-	aw_fail(err, AW_CANCELLED, "%s", message ? message : "cancelled on request");
-	aw_err_fact(err, "by", json_integer(by));
+	engine.listener = listener;
 }
+
+/* ---- starting ---- */
 
 /*
  * A second start of a timer does no harm, so its attempt need not wait until
@@ -248,10 +285,12 @@ static void ride_along(struct job *job, struct instant started)
 		run_go(run);
 }
 
-static void start(struct job *job)
+void engine_start(struct job *job, char *spec, char *results)
 {
 	struct transition *t = transition_new(job, JOB_RUNNING);
 
+	t->spec = spec;
+	t->results = results;
 	job->queue->n_waiting--;
 	engine.n_started++;
 	engine_transition(t);
@@ -259,52 +298,12 @@ static void start(struct job *job)
 		ride_along(job, t->change.at);
 }
 
-/* A job that waits is cancelled: over in one change. */
-static void cancel_waiting(struct job *job)
-{
-	struct transition *t = transition_new(job, JOB_DONE);
-	struct aw_err err = { 0 };
+/* ---- stopping ---- */
 
-	calendar_remove(&engine.calendar, job);
-	runq_remove(job);
-	job->queue->n_waiting--;
-	t->cancels = job->cancels;
-	job->cancels = NULL;
-	set_cancel_error(&err, t->cancels->viewer.uid, t->cancels->message);
-	t->change.outcome = JOB_CANCELLED;
-	t->error = error_text(&err);
-	t->change.error_json = t->error;
-	aw_err_fini(&err);
-	engine_transition(t);
-}
-
-/* The first of the cancels that wait gives the reason; the shortest grace holds. */
-static void take_cancels(struct run *run)
-{
-	struct job *job = run->job;
-
-	for (struct cancel *c = job->cancels; c; c = c->next) {
-		if (run->why == STOP_NONE) {
-			run->why = STOP_CANCEL;
-			run->by_uid = c->viewer.uid;
-			run->message = c->message ? xstrdup(c->message) : NULL;
-		}
-		if (c->grace_us >= 0 && (run->grace_us < 0 || c->grace_us < run->grace_us))
-			run->grace_us = c->grace_us;
-	}
-}
-
-static int64_t grace_of(const struct run *run)
-{
-	if (run->grace_us >= 0)
-		return run->grace_us;
-	return run->has_doc ? run->a.doc.grace_us : JOB_GRACE_DEFAULT_US;
-}
-
-static void deliver_stop(struct run *run)
+void engine_deliver_stop(struct run *run)
 {
 	run->is_delivered = true;
-	run_stop(run, grace_of(run));
+	run_stop(run, run_grace_us(run));
 }
 
 static void ask_to_stop(struct job *job)
@@ -312,7 +311,7 @@ static void ask_to_stop(struct job *job)
 	struct transition *t;
 	struct run *run = job->run;
 
-	take_cancels(run);
+	ending_take_asked(run);
 	t = transition_new(job, JOB_STOPPING);
 	t->cancels = job->cancels;
 	job->cancels = NULL;
@@ -325,7 +324,7 @@ static void ask_to_stop(struct job *job)
 	 * commit.
 	 */
 	if (store_is_full(engine.store))
-		deliver_stop(run);
+		engine_deliver_stop(run);
 }
 
 static void on_stopping(struct job *job)
@@ -333,164 +332,55 @@ static void on_stopping(struct job *job)
 	struct cancel *late = job->cancels;
 
 	/* Cancels that came while this was under way find it stopping: nothing more to store. */
-	take_cancels(job->run);
+	ending_take_asked(job->run);
 	job->cancels = NULL;
 	engine_answer_cancels(late);
 	if (late || !job->run->is_delivered)
-		deliver_stop(job->run);
+		engine_deliver_stop(job->run);
 }
 
-static bool was_cut_off(struct run *run)
-{
-	if (run->why != STOP_NONE)
-		return false;
-	if (run->co_result == -ECANCELED)
-		return run->is_cut;
-	return run->co_result < 0 && run_err(run)->code == AW_LOST;
-}
+/* ---- what follows ---- */
 
-static void set_timeout_error(struct run *run)
-{
-	struct buf limit = { 0 };
-
-	if (run->has_doc)
-		duration_format(run->a.doc.timeout_us, &limit);
-	aw_fail(run_err(run), AW_TIMEOUT, "the attempt took longer than its timeout%s%s",
-		limit.len ? " of " : "", buf_terminate(&limit));
-	buf_fini(&limit);
-}
-
-static enum job_outcome outcome_of(struct run *run)
-{
-	switch (run->why) {
-	case STOP_CANCEL:
-		set_cancel_error(run_err(run), run->by_uid, run->message);
-		return JOB_CANCELLED;
-	case STOP_TIMEOUT:
-		set_timeout_error(run);
-		return JOB_TIMED_OUT;
-	case STOP_DEADLINE:
-	case STOP_PARENT:
-	case STOP_NONE:
-	case N_STOP_WHY:
-		break;
-	}
-	if (run->co_result == 0)
-		return JOB_SUCCEEDED;
-	if (run_err(run)->code == AW_OK)
-		aw_fail(run_err(run), AW_INTERNAL, "the attempt ended without a reason (%s)",
-			strerror(-run->co_result));
-	return JOB_FAILED;
-}
-
-static void end_with(struct job *job, enum job_outcome outcome)
-{
-	struct run *run = job->run;
-	struct transition *t = transition_new(job, JOB_DONE);
-
-	t->change.at = run->ended;
-	t->change.outcome = outcome;
-	t->change.is_orderly = run->is_cut;
-	if (job->state == JOB_RUNNING && run->why == STOP_CANCEL) {
-		/* There was no stop in between: the request becomes durable with the end. */
-		t->cancels = job->cancels;
-		job->cancels = NULL;
-	}
-	if (run->result)
-		t->result = buf_json_text(run->result);
-	if (outcome != JOB_SUCCEEDED)
-		t->error = error_text(run_err(run));
-	t->change.result_json = t->result;
-	t->change.error_json = t->error;
-	runq_release(job);
-	engine_wants_step();
-	engine_transition(t);
-}
-
-static void back_to_waiting(struct job *job, bool is_orderly)
-{
-	struct transition *t = transition_new(job, JOB_WAITING);
-
-	t->change.at = job->run->ended;
-	t->change.outcome = JOB_LOST;
-	t->change.is_orderly = is_orderly;
-	runq_release(job);
-	engine_transition(t);
-}
-
-void engine_cut_off(struct job *job, unsigned n_losses)
-{
-	struct run *run = job->run;
-	bool is_orderly = run->is_cut;
-
-	/*
-	 * A coroutine that never made a step has done nothing: it may start again whatever
-	 * on_lost says.
-	 */
-	if ((is_orderly && !run->has_run) ||
-	    (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY && n_losses + 1 < LOSSES_MAX)) {
-		back_to_waiting(job, is_orderly);
-		return;
-	}
-	if (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY) {
-		aw_fail(run_err(run), AW_CRASH_LOOP,
-			"%d times in a row its attempt was cut off within 10 s of its start; it is "
-			"not started again: look what it does to awaitd or the machine",
-			LOSSES_MAX);
-		end_with(job, JOB_FAILED);
-		return;
-	}
-	if (run_err(run)->code != AW_LOST)
-		aw_fail(run_err(run), AW_LOST,
-			"%s while attempt %u ran, and on_lost is \"fail\": look whether its work "
-			"was done, then submit it again",
-			is_orderly ? "awaitd was stopped" : "awaitd or the machine went away",
-			run->a.attempt);
-	end_with(job, JOB_LOST);
-}
-
-static void finish(struct job *job)
+static void decide_running(struct job *job)
 {
 	struct run *run = job->run;
 
-	if (!was_cut_off(run)) {
-		end_with(job, outcome_of(run));
-		return;
-	}
-	if (!run->is_cut) {
-		bool is_quick = run->ended.wall.ms - run->a.started.wall.ms < QUICK_LOSS_MS;
+	if (run->is_over)
+		ending_finish(job);
+	else if (run->is_end_seen)
+		return; /* a cancel comes too late, and will be told so */
+	else if (job->cancels || run->why != STOP_NONE ||
+		 (job->links && job->links->asked.why != STOP_NONE))
+		ask_to_stop(job);
+}
 
-		job->n_losses = is_quick ? job->n_losses + 1 : 0;
-	}
-	engine_cut_off(job, job->n_losses ? job->n_losses - 1 : 0);
+static void decide_stopping(struct job *job)
+{
+	if (job->cancels)
+		on_stopping(job);
+	if (job->run->is_over && !job->is_in_flight)
+		ending_finish(job);
 }
 
 void engine_decide(struct job *job)
 {
 	if (job->is_in_flight) {
-		/* A cancel that comes before the end wins, whenever either is stored. */
-		if (job->run && !job->run->is_over && job->cancels)
-			take_cancels(job->run);
+		/* Who asks before the end is seen wins, whenever either is stored. */
+		if (job->run && !job->run->is_over && !job->run->is_end_seen)
+			ending_take_asked(job->run);
 		return;
 	}
+	if (job->state != JOB_WAITING && job->links)
+		edit_refuse_all(job);
 	switch ((enum job_state)job->state) {
 	case JOB_WAITING:
-		if (job->cancels)
-			cancel_waiting(job);
+		waiting_decide(job);
 		break;
 	case JOB_RUNNING:
-		if (job->run->is_over)
-			finish(job);
-		else if (job->run->is_end_seen)
-			break; /* a cancel comes too late, and will be told so */
-		else if (job->cancels || job->run->why != STOP_NONE)
-			ask_to_stop(job);
+		decide_running(job);
 		break;
 	case JOB_STOPPING:
-		if (job->cancels)
-			on_stopping(job);
-		if (job->run->is_over && !job->is_in_flight)
-			finish(job);
+		decide_stopping(job);
 		break;
 	case JOB_DONE:
 	case N_JOB_STATES:
@@ -513,13 +403,21 @@ static void on_running(struct transition *t)
 	job->attempt++;
 	if (job->run)
 		return;
+	if (t->spec) {
+		free(c->spec);
+		c->spec = t->spec;
+		c->spec_len = strlen(t->spec);
+		t->spec = NULL;
+	}
 	run = run_new(job, job->attempt, c->at, c->spec, c->spec_len, c->damaged, NULL);
 	c->spec = NULL;
+	run->results = t->results;
+	t->results = NULL;
 	if (run->is_over)
 		return;
-	if (job->cancels) {
-		/* It never ran: cancelled in one change, answered when that is durable. */
-		take_cancels(run);
+	ending_take_asked(run);
+	if (run->why != STOP_NONE && !run->kind->judge) {
+		/* It never ran: ended in one change, answered when that is durable. */
 		run_over(run, -ECANCELED);
 		return;
 	}
@@ -574,13 +472,16 @@ static void on_stale(struct transition *t)
 	forget_job(job);
 }
 
-static void on_waiting_again(struct job *job)
+static void on_waiting_again(struct transition *t)
 {
+	struct job *job = t->job;
+
+	if (t->change.uses_try)
+		joblog_again(job, t->change.outcome, t->change.error_json);
 	run_free(job->run);
 	job->run = NULL;
-	job->due = (struct instant){ 0 };
+	job->due = t->change.due;
 	job->queue->n_waiting++;
-	engine_admit(job);
 }
 
 static void on_change_landed(struct store_op *op)
@@ -600,6 +501,7 @@ static void on_change_landed(struct store_op *op)
 	}
 	job->is_in_flight = false;
 	set_state(job, to);
+	engine_happened(t->change.seq);
 	engine_answer_cancels(t->cancels);
 	if (to == JOB_DONE) {
 		on_done(t);
@@ -609,7 +511,7 @@ static void on_change_landed(struct store_op *op)
 		else if (to == JOB_STOPPING)
 			on_stopping(job);
 		else
-			on_waiting_again(job);
+			on_waiting_again(t);
 		engine_note(job, ENGINE_CHANGED);
 		engine_decide(job);
 	}
@@ -620,22 +522,46 @@ static void on_change_landed(struct store_op *op)
 
 static void on_due(struct job *job)
 {
-	if (job->run)
+	job->place = JOB_NOWHERE;
+	if (job->run) {
 		run_due(job->run);
-	else
-		runq_add(job);
+		return;
+	}
+	job->due = (struct instant){ 0 };
+	engine_decide(job);
+}
+
+static void on_deadline(struct links *l)
+{
+	const struct stop_order order = { .why = STOP_DEADLINE, .grace_us = -1 };
+
+	tree_ask(l->job, &order);
 }
 
 static bool run_calendar(void)
 {
 	struct instant now = engine_now();
-	struct job *job;
+	struct heap_slot *due;
 
 	for (unsigned i = 0; i < DUE_PER_STEP; i++) {
-		job = calendar_pop_due(&engine.calendar, now.boot, now.wall);
-		if (!job)
+		due = calendar_pop_due(&engine.calendar, now.boot, now.wall);
+		if (!due)
 			return false;
-		on_due(job);
+		on_due(container_of(due, struct job, slot));
+	}
+	return true;
+}
+
+static bool run_deadlines(void)
+{
+	struct instant now = engine_now();
+	struct heap_slot *due;
+
+	for (unsigned i = 0; i < DUE_PER_STEP; i++) {
+		due = calendar_pop_due(&engine.deadlines, now.boot, now.wall);
+		if (!due)
+			return false;
+		on_deadline(container_of(due, struct links, deadline));
 	}
 	return true;
 }
@@ -648,7 +574,10 @@ static bool run_starts(void)
 		job = runq_take(&engine.runq);
 		if (!job)
 			return false;
-		start(job);
+		if (prepare_is_needed(job))
+			prepare_begin(job);
+		else
+			engine_start(job, NULL, NULL);
 	}
 	return true;
 }
@@ -663,8 +592,12 @@ static void on_step(struct loop_task *task)
 	(void)task;
 	if (engine.is_draining && engine.n_cuttable == 0)
 		engine.is_draining = false;
-	if (!engine.is_stopping || engine.is_draining)
-		more = run_calendar();
+	if (!engine.is_stopping || engine.is_draining) {
+		more = run_deadlines();
+		more |= run_calendar();
+		more |= needs_step();
+		more |= tree_step();
+	}
 	if (!engine.is_stopping)
 		more |= run_starts();
 	if (engine.is_stopping && !engine.is_draining) {
@@ -676,7 +609,7 @@ static void on_step(struct loop_task *task)
 		engine_wants_step();
 		return;
 	}
-	next = calendar_next(&engine.calendar);
+	next = calendar_earlier(calendar_next(&engine.calendar), calendar_next(&engine.deadlines));
 	alarm_set(next.boot, next.wall);
 }
 
@@ -685,6 +618,8 @@ static void on_step(struct loop_task *task)
 int engine_init(struct store *store)
 {
 	engine = (struct engine){ .store = store, .step = { .fn = on_step } };
+	list_init(&engine.woken);
+	list_init(&engine.stopping);
 	runq_init(&engine.runq);
 	return alarm_open(engine_wants_step);
 }
@@ -699,10 +634,15 @@ void engine_fini(void)
 	struct job *job;
 	size_t at = 0;
 
+	/* Links point across: no job may go before all of them are cut. */
+	while ((job = jobtab_next(&engine.tab, &at)))
+		cut_links(job);
+	at = 0;
 	while ((job = jobtab_next(&engine.tab, &at)))
 		engine_free_job(job);
 	jobtab_fini(&engine.tab);
 	calendar_fini(&engine.calendar);
+	calendar_fini(&engine.deadlines);
 	runq_fini(&engine.runq);
 	quota_fini();
 	alarm_close();
@@ -723,7 +663,7 @@ static void cut_all(void)
 
 		if (!run || !run->coro || goes_on(run))
 			continue;
-		grace_us = grace_of(run);
+		grace_us = run_grace_us(run);
 		if (grace_us > conf->stop_timeout_us)
 			grace_us = conf->stop_timeout_us;
 		run->is_cut = true;

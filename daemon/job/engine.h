@@ -44,18 +44,20 @@ struct submission {
 	int64_t retry_of;		    /* the done job that docs[0] is a copy of; 0 = none */
 	void (*done)(struct submission *s); /* when durable, or refused */
 	void *arg;
-	bool is_many; /* private */
+	/* private */
+	bool is_many;
+	struct needed *needed; /* owns */
 	/* out */
 	int result;	   /* 0, or -EINVAL with err */
 	struct aw_err err; /* the caller's to aw_err_fini() */
-	/* all jobs, parts behind their composition; insert.at = submitted */
+	/* every job, parts behind their composition; insert.at = submitted */
 	struct store_insert insert;
-	size_t *places; /* of document i in insert.jobs: submission_job() */
+	size_t *places; /* owns; of each document in insert.jobs */
 };
 /* What the store was given for document @i, and its answer: .id, .existing. */
 const struct store_new_job *submission_job(const struct submission *s, size_t i);
 /*
- * Check further (kinds, queues), insert all or none, admit.  err.path is "" or
+ * Check further (kinds, queues, needs), insert all or none, admit.  err.path is "" or
  * "/jobs/N/..." when n came from submit_many (is_many).  done() may run before
  * this returns (a refusal).
  */
@@ -96,7 +98,9 @@ struct job_edit {
 	/* out */
 	int result; /* 0, or -EINVAL with err (not_found, wrong_state, ...) */
 	struct aw_err err;
-	struct store_update update; /* private */
+	/* private */
+	struct job *job;
+	struct store_update update;
 };
 void engine_edit(struct job_edit *e);
 /* "delay" (>= 0) from now, else the wall time "at"; none when both are in the past. */

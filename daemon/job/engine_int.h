@@ -6,9 +6,10 @@
 #include "daemon/job/calendar.h"
 #include "daemon/job/engine.h"
 #include "daemon/job/jobtab.h"
+#include "daemon/job/links.h"
 #include "daemon/job/runq.h"
 
-/* What engine.c, attempt.c, recover.c and view.c share; nobody else includes it. */
+/* What the engine's files share; nobody else includes it. */
 
 /* An attempt that is cut off this soon after its start counts as a quick loss (R2.5). */
 #define QUICK_LOSS_MS 10000
@@ -17,7 +18,12 @@ struct engine {
 	struct store *store;
 	struct jobtab tab;
 	struct calendar calendar;
+	struct calendar deadlines;
 	struct runq runq;
+	struct list woken; /* links of jobs whose needs have changed, to look at in the step */
+	struct list
+		stopping; /* parts of compositions that have some to tell that they are to stop */
+	const struct engine_listener *listener; /* NULL = nobody */
 	struct loop_task step;
 	size_t n_in_flight; /* requests of ours under way in the store */
 	size_t n_coros;	    /* attempts on a coroutine */
@@ -38,7 +44,9 @@ struct run {
 	/* owns; the document's text, kept while a due-kind waits without a parsed one */
 	char *spec;
 	size_t spec_len;
-	json_t *saved; /* owns; NULL = none */
+	json_t *saved;	/* owns; NULL = none */
+	char *results;	/* owns; what it may see of other jobs, NULL = nothing */
+	bool has_begun; /* a composition that may judge its parts */
 	bool has_doc;
 	bool is_cuttable; /* counts in engine.n_cuttable */
 	bool is_adopted;  /* goes on after a restart of the daemon */
@@ -57,9 +65,20 @@ struct run {
 	bool is_over;
 	bool has_run; /* co_run was entered */
 	int co_result;
-	struct aw_err *err; /* owns; NULL until there is a reason, see run_err() */
-	json_t *result;	    /* owns; NULL = null */
+	struct aw_err *err;	/* owns; NULL until there is a reason, see run_err() */
+	json_t *result;		/* owns; NULL = null */
+	struct verdict verdict; /* of a composition that is over */
 	struct instant ended;
+};
+
+/* A change of state on its way to the store. */
+struct transition {
+	struct store_change change;
+	struct job *job;
+	struct cancel *cancels; /* answered when this is durable */
+	char *result, *error;	/* own */
+	/* of a start whose references were replaced; own, NULL = none */
+	char *spec, *results;
 };
 
 /* ---- engine.c ---- */
@@ -67,29 +86,107 @@ struct instant engine_now(void);
 struct instant instant_add_us(struct instant t, int64_t us);
 struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, int priority,
 			   uid_t uid);
-/* Put a waiting job where it waits: into the calendar, or among those ready to start. */
-void engine_admit(struct job *job);
+/* Its whole life's limit; an empty instant is none. */
+void engine_set_deadline(struct job *job, struct instant deadline);
 /* A restart found @job in @state: it is there again, with its slot. */
 void engine_restore(struct job *job, enum job_state state);
 /* Something about @job has changed: do what follows from it, unless a change is in flight. */
 void engine_decide(struct job *job);
 void engine_wants_step(void);
-/*
- * The attempt of @job was cut off: on_lost decides.  @n_losses: quick losses before this one
- * (0 for an orderly stop).
- */
-void engine_cut_off(struct job *job, unsigned n_losses);
 /* The attempt of a job that was let go has ended: free what is left of it. */
 void engine_free_job(struct job *job);
 /* A request of ours goes to the store; paired with engine_landed() in its done(). */
 void engine_fly(struct store_op *op);
 void engine_landed(void);
+/* A new change of @job, and the door through which every one goes. */
+struct transition *transition_new(struct job *job, enum job_state to);
+void engine_transition(struct transition *t);
+/*
+ * Start @job, which waits and has its slot; @spec and @results are taken (NULL = the stored
+ * document is as it is to be run).
+ */
+void engine_start(struct job *job, char *spec, char *results);
+/* Tell what runs of @job's attempt that it is to stop, as run->why says. */
+void engine_deliver_stop(struct run *run);
+/* Tell the listener. */
+void engine_happened(int64_t seq);
+
+/* ---- waiting.c ---- */
+/*
+ * Put a waiting job where it waits: into the calendar, among those ready to
+ * start, or nowhere while it waits for something else.  Harmless when it is there already.
+ */
+void waiting_place(struct job *job);
+void waiting_take_out(struct job *job);
+/* Do what is to be done about a job that waits and of which nothing is in flight. */
+void waiting_decide(struct job *job);
+/* It cannot start: over, with @err (finished here), without an attempt. */
+void waiting_end(struct job *job, enum job_outcome outcome, struct aw_err *err);
+enum job_reason waiting_reason(const struct job *job);
+
+/* ---- prepare.c ---- */
+/* Has something to be looked up or made before @job can start? */
+bool prepare_is_needed(const struct job *job);
+void prepare_begin(struct job *job);
+/*
+ * The document of @kind with the results that @scope has in place of its references: text, to
+ * free.  NULL with the reason in @err.
+ */
+char *prepare_resolve(enum job_kind kind, const struct store_scope *scope, uid_t uid,
+		      struct aw_err *err);
+/* The results of @scope by name and id: JSON text, to free; NULL when there are none. */
+char *prepare_results(const struct store_scope *scope);
+
+/* ---- ending.c ---- */
+/* What was asked of an attempt that is to stop. */
+void ending_take_asked(struct run *run);
+/* Fill @err with why a job that was asked to stop ends so; what that is. */
+enum job_outcome ending_of_stop(const struct job *job, const struct stop_order *order,
+				struct aw_err *err);
+/* The attempt is over: end the job, or let it wait for the next attempt. */
+void ending_finish(struct job *job);
+/*
+ * The attempt of @job was cut off: on_lost decides.  @n_losses: quick losses before this one
+ * (0 for an orderly stop).
+ */
+void ending_cut_off(struct job *job, unsigned n_losses);
+char *ending_error_text(const struct aw_err *err);
+
+/* ---- tree.c ---- */
+/* @part is part @index of @parent. */
+void tree_join(struct job *part, struct job *parent, unsigned index);
+/* A composition begins, or goes on after a restart: its document is at hand. */
+void tree_begin(struct job *job);
+/* Look what the parts have come to.  Sends nothing to the store. */
+void tree_judge(struct job *job);
+/* The live parts are to stop, in bounded steps.  Borrows order->message while parts live. */
+void tree_stop(struct job *job, const struct stop_order *order);
+bool tree_has_live_parts(const struct job *job);
+/* Tell some parts; true: there are more to tell. */
+bool tree_step(void);
+/* Ask one job to stop, on behalf of its composition or of its deadline. */
+void tree_ask(struct job *job, const struct stop_order *order);
+
+/* ---- needs.c ---- */
+/* What @job waits for; @outcomes of those that are known to have ended, NULL = of none. */
+void needs_set(struct job *job, const struct store_need *needs, size_t n,
+	       const enum job_outcome *outcomes);
+/* The end of @job is on its way to the store: those that wait for it will be looked at. */
+void needs_settle(struct job *job);
+/* Look at some of them; true: there are more. */
+bool needs_step(void);
+
+/* ---- edit.c ---- */
+void edit_begin(struct job *job);
+void edit_refuse_all(struct job *job);
 
 /* ---- cancel.c ---- */
 /* Answer a chain of cancels: it is durable; the job is done already; it cannot be stored. */
 void engine_answer_cancels(struct cancel *c);
 void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome);
 void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message);
+/* A waiting composition is cancelled: the request first, its parts follow. */
+void cancel_ask(struct job *job);
 
 /* ---- watch.c ---- */
 /* Tell those who watch @job. */
@@ -117,7 +214,8 @@ struct aw_err *run_err(struct run *run);
 /* End it where it stands, without having run: @result is what co_run would have returned. */
 void run_over(struct run *run, int result);
 
-/* ---- recover.c ---- */
-void recover_job(struct job *job);
+int64_t run_grace_us(const struct run *run);
+/* Its document at hand, parsed.  false: it is damaged, and the run has the reason. */
+bool run_parse_doc(struct run *run);
 
 #endif

@@ -5,7 +5,8 @@
 
 /*
  * The life of a job.  "done" never moves.  running and stopping go back to
- * waiting when an attempt was cut off (on_lost: retry).
+ * waiting when an attempt was cut off (on_lost: retry), or failed or timed out
+ * and may be tried again.
  */
 static const bool may_follow[N_JOB_STATES][N_JOB_STATES] = {
 	[JOB_WAITING] = { [JOB_RUNNING] = true, [JOB_DONE] = true },
@@ -16,6 +17,8 @@ static const bool may_follow[N_JOB_STATES][N_JOB_STATES] = {
 
 static const bool verb_may[N_JOB_VERBS][N_JOB_STATES] = {
 	[JOB_VERB_CANCEL] = { [JOB_WAITING] = true, [JOB_RUNNING] = true, [JOB_STOPPING] = true },
+	[JOB_VERB_EDIT] = { [JOB_WAITING] = true },
+	[JOB_VERB_RETRY] = { [JOB_DONE] = true },
 	[JOB_VERB_REMOVE] = { [JOB_DONE] = true },
 };
 

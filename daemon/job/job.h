@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct cancel;
+struct links;
 struct queue;
 struct run;
 
@@ -23,11 +24,11 @@ struct job {
 	struct queue
 		*queue;	 /* never NULL: kinds that take no slot share one without limit or name */
 	struct run *run; /* its attempt; NULL while waiting */
-	struct list *watchers;	/* NULL = none, see engine_watch() */
+	struct links *links;	/* owns; what ties it to others, NULL = nothing, see links.h */
 	struct cancel *cancels; /* cancels that wait for a change in flight */
 	char *spec; /* owns; a timer's document from the submit until its start, else NULL */
 	struct instant due;
-	struct heap_slot slot; /* in the calendar or in the run queue */
+	struct heap_slot slot; /* in the calendar or in its run queue, see place */
 	uint32_t attempt;
 	uint32_t spec_bytes; /* of its document, as quota.c counts it */
 	uid_t uid;
@@ -42,20 +43,24 @@ struct job {
 	bool is_counted; /* among what its owner has, see quota.h */
 	/* attempts in a row that were lost soon after their start, in this life of the daemon */
 	uint8_t n_losses;
+	bool is_held;
+	bool wants_scope; /* other jobs' results are looked up before it starts */
+	bool is_settled;  /* its end is on its way to the store, or stored: outcome holds */
+	uint8_t outcome;  /* enum job_outcome, when settled */
 };
 
 /* Where a job's heap slot is. */
 enum job_place {
 	JOB_NOWHERE,
-	JOB_IN_CALENDAR_BOOT,
-	JOB_IN_CALENDAR_WALL,
+	JOB_IN_CALENDAR,
 	JOB_IN_QUEUE,
 };
 
 /* May a job go from @from to @to at all? */
 bool job_state_may(enum job_state from, enum job_state to);
 
-enum job_verb { JOB_VERB_CANCEL, JOB_VERB_REMOVE, N_JOB_VERBS };
+/* Edit: hold, release, update. */
+enum job_verb { JOB_VERB_CANCEL, JOB_VERB_EDIT, JOB_VERB_RETRY, JOB_VERB_REMOVE, N_JOB_VERBS };
 /* May @verb be asked of a job in @state? */
 bool job_verb_may(enum job_verb verb, enum job_state state);
 

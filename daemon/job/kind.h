@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 struct job;
+struct parts;
 
 /* Who is it that submits, for checks that depend on it. */
 struct kind_check {
@@ -30,6 +31,16 @@ struct attempt {
 	bool is_stopping; /* a cancel or timeout was asked for; for describe() */
 	void *priv;	  /* private_bytes of zeroed memory, the kind's own */
 	struct run *run;  /* the engine's side of it */
+};
+
+/* What a composition makes of its parts so far. */
+struct verdict {
+	size_t n_turns;	    /* the first so many parts may start */
+	bool wants_no_more; /* it is decided: the parts that still live are to end */
+	bool skips;	    /* ... and have not had their turn: they end as skipped */
+	/* if no part lives any more: */
+	bool is_success;
+	enum store_compose compose;
 };
 
 /*
@@ -91,6 +102,15 @@ struct kind {
 
 	/* Free what priv holds.  The attempt is over.  NULL = nothing. */
 	void (*fini)(struct attempt *a);
+
+	/*
+	 * Compositions have these two instead of co_run: their work is their
+	 * parts, so they need no stack.  begin: keep in priv what judge needs of the
+	 * document, which is dropped then; after a restart too.  judge: called
+	 * whenever a part has ended; pure.
+	 */
+	void (*begin)(struct attempt *a);
+	void (*judge)(const struct attempt *a, const struct parts *p, struct verdict *ret);
 };
 
 /* The table, in kinds/kinds.c; NULL for a kind that is not built yet. */
@@ -112,6 +132,12 @@ void attempt_end_seen(struct attempt *a);
 void attempt_progressed(struct attempt *a);
 /* The output file has grown, for followers of job.output. */
 void attempt_output_grew(struct attempt *a);
+
+/*
+ * The results that the attempt may see, as a JSON object by name and id
+ * (borrowed), or NULL when there are none to see.
+ */
+const char *attempt_results(const struct attempt *a);
 
 /*
  * The moment at which politeness ends for a stopping attempt (a cancel's grace, the

@@ -19,9 +19,17 @@
 
 struct recovery {
 	struct store_load load;
+	struct store_scope scope;
 	struct offload leftover;
 	struct job *job;
 };
+
+static void recovery_free(struct recovery *r)
+{
+	store_load_fini(&r->load);
+	store_scope_fini(&r->scope);
+	free(r);
+}
 
 static void decide_lost(struct recovery *r)
 {
@@ -37,10 +45,9 @@ static void decide_lost(struct recovery *r)
 		engine_decide(job);
 	} else {
 		run_over(run, -ECANCELED);
-		engine_cut_off(job, ran_ms < QUICK_LOSS_MS ? r->load.n_losses : 0);
+		ending_cut_off(job, ran_ms < QUICK_LOSS_MS ? r->load.n_losses : 0);
 	}
-	store_load_fini(&r->load);
-	free(r);
+	recovery_free(r);
 }
 
 static void end_leftover(struct offload *o)
@@ -66,27 +73,64 @@ static void restore_stop(struct run *run, struct store_load *l)
 	l->message = NULL;
 }
 
-static void on_loaded(struct store_op *op)
+/* The same attempt goes on. */
+static void go_on(struct recovery *r)
 {
-	struct recovery *r = container_of(op, struct recovery, load.op);
+	struct job *job = r->job;
+	struct run *run = job->run;
+
+	run->is_adopted = true;
+	job->is_in_flight = false;
+	run_go(run);
+	if (job->state == JOB_STOPPING)
+		engine_deliver_stop(run);
+	engine_decide(job);
+	recovery_free(r);
+}
+
+static bool can_go_on(struct run *run)
+{
+	if (run->is_over || !run->kind->adopt)
+		return false;
+	/* What was being stopped is over with the old daemon, unless it is its parts that stop. */
+	if (run->job->state == JOB_STOPPING && !run->kind->judge)
+		return false;
+	return run->kind->adopt(&run->a, run->saved);
+}
+
+/* What was replaced at its start is replaced again: results do not change any more. */
+static void resolve(struct recovery *r)
+{
+	struct store_load *l = &r->load;
+	struct aw_err err = { 0 };
+	char *spec;
+
+	if (!r->scope.spec)
+		return;
+	spec = prepare_resolve((enum job_kind)r->job->kind, &r->scope, r->job->uid, &err);
+	aw_err_fini(&err);
+	if (!spec)
+		return; /* as it stands, then */
+	free(l->spec);
+	l->spec = spec;
+	l->spec_len = strlen(spec);
+}
+
+static void decide(struct recovery *r)
+{
 	struct job *job = r->job;
 	struct store_load *l = &r->load;
 	json_t *saved = l->saved_json ? json_loads(l->saved_json, JSON_DECODE_ANY, NULL) : NULL;
 	struct run *run;
 
-	engine_landed();
+	resolve(r);
 	run = run_new(job, job->attempt, l->started, l->spec, l->spec_len,
-		      op->result < 0 || l->damaged, saved);
+		      l->op.result < 0 || l->damaged, saved);
 	l->spec = NULL;
 	if (job->state == JOB_STOPPING)
 		restore_stop(run, l);
-	else if (!run->is_over && run->kind->adopt && run->kind->adopt(&run->a, saved)) {
-		run->is_adopted = true;
-		job->is_in_flight = false;
-		run_go(run);
-		engine_decide(job);
-		store_load_fini(l);
-		free(r);
+	if (can_go_on(run)) {
+		go_on(r);
 		return;
 	}
 	if (run->kind && run->kind->end_leftover && l->handle) {
@@ -99,7 +143,28 @@ static void on_loaded(struct store_op *op)
 	decide_lost(r);
 }
 
-void recover_job(struct job *job)
+static void on_scope(struct store_op *op)
+{
+	engine_landed();
+	decide(container_of(op, struct recovery, scope.op));
+}
+
+static void on_loaded(struct store_op *op)
+{
+	struct recovery *r = container_of(op, struct recovery, load.op);
+
+	engine_landed();
+	if (!r->job->wants_scope) {
+		decide(r);
+		return;
+	}
+	r->scope.op.type = STORE_SCOPE;
+	r->scope.op.done = on_scope;
+	r->scope.id = r->job->id;
+	engine_fly(&r->scope.op);
+}
+
+static void recover_job(struct job *job)
 {
 	struct recovery *r = xcalloc(1, sizeof(*r));
 
@@ -112,19 +177,133 @@ void recover_job(struct job *job)
 	engine_fly(&r->load.op);
 }
 
+/* ---- reading the store ---- */
+
+/* Jobs are looked at when all of them are known. */
+struct loading {
+	struct job **jobs; /* owns; by rising id */
+	size_t n, size;
+	struct store_need *needs; /* owns; of one job, as they come */
+	enum job_outcome *outcomes;
+	size_t n_needs, needs_size;
+	struct job *needs_job;
+};
+
+static void keep_job(struct loading *l, struct job *job)
+{
+	if (l->n == l->size) {
+		l->size = l->size ? 2 * l->size : 64;
+		l->jobs = xreallocarray(l->jobs, l->size, sizeof(struct job *));
+	}
+	l->jobs[l->n++] = job;
+}
+
 static void load_job(void *arg, const struct store_live *rec)
 {
+	struct loading *l = arg;
 	struct job *job = engine_add_job(rec->id, rec->kind, rec->queue, rec->priority, rec->uid);
+	/* A parent has a lower id than its parts. */
+	struct job *parent = rec->parent ? jobtab_find(&engine.tab, rec->parent) : NULL;
 
-	(void)arg;
 	job->attempt = rec->attempt;
 	job->due = rec->due;
-	if (rec->state == JOB_WAITING) {
-		engine_admit(job);
-	} else {
+	job->is_held = rec->is_held;
+	job->wants_scope = rec->has_refs;
+	if (rec->tries)
+		job_links(job)->tries = rec->tries;
+	if (parent)
+		tree_join(job, parent, rec->part);
+	if (rec->state != JOB_WAITING)
 		engine_restore(job, rec->state);
-		recover_job(job);
+	keep_job(l, job);
+}
+
+static void flush_needs(struct loading *l)
+{
+	if (l->needs_job)
+		needs_set(l->needs_job, l->needs, l->n_needs, l->outcomes);
+	l->needs_job = NULL;
+	l->n_needs = 0;
+}
+
+static void load_need(void *arg, int64_t id, int64_t on_job, enum need_on on,
+		      enum job_outcome outcome)
+{
+	struct loading *l = arg;
+	struct job *job = jobtab_find(&engine.tab, id);
+
+	if (job != l->needs_job)
+		flush_needs(l);
+	/* One that has started waits no more. */
+	if (!job || job->state != JOB_WAITING)
+		return;
+	if (l->n_needs == l->needs_size) {
+		l->needs_size = l->needs_size ? 2 * l->needs_size : 8;
+		l->needs = xreallocarray(l->needs, l->needs_size, sizeof(*l->needs));
+		l->outcomes = xreallocarray(l->outcomes, l->needs_size, sizeof(*l->outcomes));
 	}
+	l->needs_job = job;
+	l->needs[l->n_needs] = (struct store_need){ .job = on_job, .on = on };
+	l->outcomes[l->n_needs++] = outcome;
+}
+
+static void load_ended_part(void *arg, int64_t parent, unsigned part, int64_t id,
+			    enum job_outcome outcome)
+{
+	struct job *job = jobtab_find(&engine.tab, parent);
+	struct links *l = job ? job_links(job) : NULL;
+
+	(void)arg;
+	if (!l)
+		return;
+	if (!l->parts)
+		l->parts = parts_new(job);
+	parts_end(l->parts, part, id, outcome);
+}
+
+static void load_deadline(void *arg, int64_t id, struct instant deadline)
+{
+	struct job *job = jobtab_find(&engine.tab, id);
+
+	(void)arg;
+	if (job)
+		engine_set_deadline(job, deadline);
+}
+
+static void load_asked(void *arg, int64_t id, enum stop_why why, uid_t by_uid, const char *message)
+{
+	struct job *job = jobtab_find(&engine.tab, id);
+
+	(void)arg;
+	if (job && job->state == JOB_WAITING)
+		job_links(job)->asked = (struct stop_order){
+			.why = why,
+			.by_uid = by_uid,
+			.message = message ? xstrdup(message) : NULL,
+			.grace_us = -1,
+		};
+}
+
+static int load_all(struct loading *l)
+{
+	int r = store_each_live(engine.store, load_job, l);
+
+	if (r == 0)
+		r = store_each_ended_part(engine.store, load_ended_part, l);
+	if (r == 0)
+		r = store_each_need(engine.store, load_need, l);
+	flush_needs(l);
+	if (r == 0)
+		r = store_each_deadline(engine.store, load_deadline, l);
+	if (r == 0)
+		r = store_each_asked(engine.store, load_asked, l);
+	for (size_t i = 0; i < l->n && r == 0; i++) {
+		if (l->jobs[i]->state == JOB_WAITING)
+			engine_decide(l->jobs[i]);
+		else
+			recover_job(l->jobs[i]);
+	}
+	return r;
 }
 
 static void load_queue(void *arg, const char *name, int64_t limit, bool is_paused)
@@ -167,13 +346,17 @@ static int charge_all(void)
 
 int engine_load(void)
 {
+	struct loading l = { 0 };
 	int r = store_each_queue(engine.store, load_queue, NULL);
 
 	if (r < 0)
 		return r;
 	ensure_queue("fetch", conf->fetch_limit);
 	ensure_queue("worker", conf->worker_limit);
-	r = store_each_live(engine.store, load_job, NULL);
+	r = load_all(&l);
+	free(l.jobs);
+	free(l.needs);
+	free(l.outcomes);
 	if (r == 0)
 		r = charge_all();
 	if (r < 0)

@@ -2,6 +2,8 @@
 #include "config.h"
 
 #include "daemon/job/engine_int.h"
+#include "daemon/job/jobrows.h"
+#include "daemon/job/needed.h"
 #include "daemon/job/quota.h"
 #include "proto/xalloc.h"
 
@@ -11,35 +13,26 @@
 
 /* From documents to jobs: check, insert durably, admit. */
 
-static int refuse(struct submission *s, size_t i, bool is_many)
+/* ---- checks ---- */
+
+/* Put the place of document (or part) @i before the one in the error. */
+static int within(struct aw_err *err, size_t i)
 {
 	char prefix[48];
 
-	if (is_many) {
-		(void)snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
-		aw_err_put_under(&s->err, prefix);
-	}
-	s->result = -EINVAL;
+	(void)snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
+	aw_err_put_under(err, prefix);
 	return -EINVAL;
 }
 
-/* Keys that documents may have, but jobs do not obey yet. */
-static int check_unsupported(struct submission *s, const struct jobdoc *d)
+static int refuse(struct submission *s, size_t i)
 {
-	static const char *const keys[] = { "needs", "retry", "deadline", "keep" };
-	char path[16];
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (json_object_get(d->spec, keys[i])) {
-			(void)snprintf(path, sizeof(path), "/%s", keys[i]);
-			return aw_fail_at(&s->err, AW_UNSUPPORTED, path,
-					  "\"%s\" is not supported by this version of awaitd",
-					  keys[i]);
-		}
-	return 0;
+	if (s->is_many)
+		within(&s->err, i);
+	return -EINVAL;
 }
 
-static int check_document(struct submission *s, struct jobdoc *d)
+static int check_one(struct submission *s, struct jobdoc *d)
 {
 	const struct kind_check who = { .uid = s->uid, .gid = s->gid };
 	const struct kind *kind = kinds[d->kind];
@@ -48,56 +41,34 @@ static int check_document(struct submission *s, struct jobdoc *d)
 		return aw_fail_at(&s->err, AW_UNSUPPORTED, "/kind",
 				  "%s jobs are not supported by this version of awaitd",
 				  job_kind_name(d->kind));
-	if (check_unsupported(s, d) < 0)
-		return -EINVAL;
 	if (d->queue && !runq_find(&engine.runq, d->queue))
 		return aw_fail_at(&s->err, AW_NOT_FOUND, "/queue",
 				  "there is no queue of that name; create it with \"awaitctl queue "
 				  "set NAME --limit N\"");
-	return kind->check ? kind->check(d, &who, &s->err) : 0;
+	/* What refers to results is checked when they are there. */
+	return kind->check && !d->has_refs ? kind->check(d, &who, &s->err) : 0;
 }
 
-static struct instant due_of(const struct jobdoc *d, struct instant now)
+static int check_document(struct submission *s, struct jobdoc *d)
 {
-	if (d->has_delay && d->delay_us > 0)
-		return instant_add_us(now, d->delay_us);
-	if (d->has_at && d->at_ms > now.wall.ms)
-		return (struct instant){ .wall = { d->at_ms } };
-	return (struct instant){ 0 };
-}
-
-static void fill(struct store_new_job *n, const struct submission *s, const struct jobdoc *d)
-{
-	struct buf spec = { 0 };
-
-	buf_add_json(&spec, d->spec);
-	*n = (struct store_new_job){
-		.kind = d->kind,
-		.name = d->name,
-		.queue = d->queue,
-		.key = d->key,
-		.tags = d->tags ? buf_json_text(d->tags) : NULL,
-		.priority = d->priority,
-		.uid = s->uid,
-		.gid = s->gid,
-		.due = due_of(d, s->insert.at),
-		.keep_s = -1,
-	};
-	n->spec = buf_steal(&spec, &n->spec_len);
-}
-
-static int prepare(struct submission *s, bool is_many)
-{
-	s->insert.jobs = xcalloc(s->n, sizeof(*s->insert.jobs));
-	s->insert.n = s->n;
-	s->insert.at = engine_now();
-	for (size_t i = 0; i < s->n; i++) {
-		if (check_document(s, &s->docs[i]) < 0)
-			return refuse(s, i, is_many);
-		fill(&s->insert.jobs[i], s, &s->docs[i]);
-	}
+	if (check_one(s, d) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < d->n_parts; i++)
+		if (check_document(s, &d->parts[i]) < 0)
+			return within(&s->err, i);
 	return 0;
 }
+
+static bool looks_at_others(const struct jobdoc *d)
+{
+	bool does = d->n_needs || d->n_refs;
+
+	for (size_t i = 0; i < d->n_parts && !does; i++)
+		does = looks_at_others(&d->parts[i]);
+	return does;
+}
+
+/* ---- admission ---- */
 
 /* What a submission takes of its owner's quotas, if all of it is new. */
 static struct quota_use use_of(const struct submission *s)
@@ -109,7 +80,7 @@ static struct quota_use use_of(const struct submission *s)
 	return use;
 }
 
-static void admit_new(struct store_new_job *n)
+static void admit(const struct submission *s, const struct store_new_job *n)
 {
 	struct job *job;
 
@@ -120,52 +91,97 @@ static void admit_new(struct store_new_job *n)
 	job = engine_add_job(n->id, n->kind, n->queue, n->priority, n->uid);
 	quota_hand_over(job, n->spec_len);
 	job->due = n->due;
-	if (!n->due.wall.ms && kinds[n->kind]->due)
+	job->wants_scope = n->has_refs;
+	if (n->parent)
+		tree_join(job, jobtab_find(&engine.tab, n->parent), n->part);
+	engine_set_deadline(job, n->deadline);
+	if (n->n_needs) {
+		cleanup_free enum job_outcome *outcomes = xcalloc(n->n_needs, sizeof(*outcomes));
+
+		for (size_t i = 0; i < n->n_needs; i++)
+			outcomes[i] = needed_outcome(s, n->needs[i].job);
+		needs_set(job, n->needs, n->n_needs, outcomes);
+	}
+	if (!n->due.wall.ms && !n->has_refs && kinds[n->kind]->due && !job->links)
 		job->spec = xstrdup(n->spec);
-	engine_admit(job);
+}
+
+static void admit_all(const struct submission *s)
+{
+	for (size_t i = 0; i < s->insert.n; i++)
+		admit(s, &s->insert.jobs[i]);
+	/* A composition may be skipped at once: not before all its parts are there. */
+	for (size_t i = 0; i < s->insert.n; i++)
+		if (!s->insert.jobs[i].existing)
+			engine_decide(jobtab_find(&engine.tab, s->insert.jobs[i].id));
+	engine_happened(s->insert.last_seq);
+}
+
+/* Which document the row @at is of, or a part of. */
+static size_t document_of(const struct submission *s, size_t at)
+{
+	size_t i = s->n - 1;
+
+	while (i > 0 && s->places[i] > at)
+		i--;
+	return i;
 }
 
 static void on_inserted(struct store_op *op)
 {
 	struct submission *s = container_of(op, struct submission, insert.op);
+	size_t at = s->insert.conflict;
 
 	engine_landed();
-	s->result = 0;
+	s->result = op->result < 0 ? -EINVAL : 0;
 	if (op->result < 0)
 		quota_release(s->uid, use_of(s));
 	if (op->result == -EEXIST) {
 		aw_fail_at(&s->err, AW_CONFLICT, "/key",
 			   "a job with the key \"%.60s\" was submitted before, with another "
 			   "document",
-			   s->insert.jobs[s->insert.conflict].key);
-		refuse(s, s->insert.conflict, s->is_many);
+			   s->insert.jobs[at].key);
+		refuse(s, document_of(s, at));
+	} else if (op->result == -ENOENT) {
+		aw_fail_at(&s->err, AW_NOT_FOUND, "/needs",
+			   "a job that it needs was removed just now");
+		refuse(s, document_of(s, at));
 	} else if (op->result == -ENOSPC) {
-		s->result = aw_fail(&s->err, AW_STORAGE_FULL,
-				    "the disk of the state directory is full: make space, or "
-				    "remove jobs");
+		aw_fail(&s->err, AW_STORAGE_FULL,
+			"the disk of the state directory is full: make space, or remove jobs");
 	} else if (op->result < 0) {
-		s->result = aw_fail(&s->err, AW_INTERNAL, "the job could not be stored");
+		aw_fail(&s->err, AW_INTERNAL, "the job could not be stored");
 	} else {
-		for (size_t i = 0; i < s->n; i++)
-			admit_new(&s->insert.jobs[i]);
+		admit_all(s);
 	}
 	s->done(s);
 }
 
-void engine_submit(struct submission *s, bool is_many)
+/* ---- submitting ---- */
+
+static void make_rows(struct submission *s)
 {
-	s->is_many = is_many;
-	if (engine.is_stopping) {
-		s->result = aw_fail(&s->err, AW_SHUTTING_DOWN,
-				    "awaitd is stopping; submit again when it is back");
-		s->done(s);
-		return;
+	struct jobrows r = { .uid = s->uid, .gid = s->gid, .at = engine_now() };
+
+	r.size = s->n;
+	r.jobs = xcalloc(r.size, sizeof(*r.jobs));
+	r.places = s->places = xcalloc(s->n, sizeof(*s->places));
+	for (size_t i = 0; i < s->n; i++)
+		s->places[i] = jobrows_add(&r, &s->docs[i]);
+	if (s->retry_of)
+		r.jobs[0].retry_of = s->retry_of;
+	s->insert.jobs = r.jobs;
+	s->insert.n = r.n;
+	s->insert.at = r.at;
+}
+
+static void insert(struct submission *s, int result)
+{
+	s->result = result;
+	if (result == 0) {
+		make_rows(s);
+		s->result = quota_reserve(s->uid, use_of(s), &s->err);
 	}
-	if (prepare(s, is_many) < 0) {
-		s->done(s);
-		return;
-	}
-	s->result = quota_reserve(s->uid, use_of(s), &s->err);
 	if (s->result < 0) {
 		s->done(s);
 		return;
@@ -175,13 +191,46 @@ void engine_submit(struct submission *s, bool is_many)
 	engine_fly(&s->insert.op);
 }
 
+static int check_documents(struct submission *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (check_document(s, &s->docs[i]) < 0)
+			return refuse(s, i);
+	return 0;
+}
+
+void engine_submit(struct submission *s, bool is_many)
+{
+	bool looks = false;
+
+	s->is_many = is_many;
+	if (engine.is_stopping) {
+		insert(s, aw_fail(&s->err, AW_SHUTTING_DOWN,
+				  "awaitd is stopping; submit again when it is back"));
+		return;
+	}
+	for (size_t i = 0; i < s->n && !looks; i++)
+		looks = looks_at_others(&s->docs[i]);
+	if (check_documents(s) < 0)
+		insert(s, -EINVAL);
+	else if (looks)
+		needed_check(s, insert);
+	else
+		insert(s, 0);
+}
+
+const struct store_new_job *submission_job(const struct submission *s, size_t i)
+{
+	return &s->insert.jobs[s->places[i]];
+}
+
 void submission_fini(struct submission *s)
 {
-	for (size_t i = 0; s->insert.jobs && i < s->n; i++) {
-		free((char *)s->insert.jobs[i].spec);
-		free((char *)s->insert.jobs[i].tags);
-	}
-	free(s->insert.jobs);
+	jobrows_free(s->insert.jobs, s->insert.n);
 	s->insert.jobs = NULL;
+	free(s->places);
+	s->places = NULL;
+	needed_free(s->needed);
+	s->needed = NULL;
 	aw_err_fini(&s->err);
 }

@@ -19,6 +19,7 @@ struct view {
 	const json_t *key;  /* NULL = none */
 	const json_t *spec; /* to print; NULL = print rec->spec as it is */
 	enum job_reason reason;
+	int64_t retry_max;
 	json_t *progress; /* owns */
 	bool is_whole;
 };
@@ -119,9 +120,14 @@ static void add_bulk(struct buf *b, const struct view *v)
 	buf_adds(b, "]}");
 }
 
-static int attempts_left(const struct store_job *rec)
+/* How often it may still start. */
+static int64_t attempts_left(const struct view *v)
 {
-	return rec->state == JOB_WAITING ? 1 : 0;
+	int64_t max = v->retry_max - v->rec->tries;
+
+	if (v->rec->state == JOB_DONE)
+		return 0;
+	return (v->rec->state == JOB_WAITING) + (max > 0 ? max : 0);
 }
 
 static void add_id(struct buf *b, const char *name, int64_t id)
@@ -190,7 +196,7 @@ static void print_view(struct buf *b, const struct view *v)
 	add_word(b, "outcome", job_outcome_name(rec->outcome));
 	add_owner(b, rec);
 	add_integer(b, "attempt", rec->attempt);
-	add_integer(b, "attempts_left", attempts_left(rec));
+	add_integer(b, "attempts_left", attempts_left(v));
 	add_time(b, "submitted_at", rec->submitted);
 	add_time(b, "due_at", rec->due);
 	/* One that was cut off and waits again has not started. */
@@ -208,15 +214,8 @@ static enum job_reason reason_of(const struct store_job *rec, const struct job *
 {
 	if (rec->state != JOB_WAITING)
 		return JOB_NO_REASON;
-	/* What takes no slot waits for one moment at most: the next step of the engine. */
-	if (!rec->queue)
-		return JOB_WAITS_TIME;
-	if (job && job->place == JOB_IN_QUEUE)
-		return job->queue->is_paused ? JOB_WAITS_PAUSED : JOB_WAITS_SLOT;
-	if (job && job->place != JOB_NOWHERE)
-		return JOB_WAITS_TIME;
-	/* Its start is on its way to the store: the last thing it waited for was a slot. */
-	return JOB_WAITS_SLOT;
+	/* One that is not live any more has ended since the record was read. */
+	return job ? waiting_reason(job) : JOB_WAITS_SLOT;
 }
 
 void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer viewer,
@@ -228,6 +227,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 		.rec = rec,
 		.key = json_object_get(spec, "key"),
 		.reason = reason_of(rec, job),
+		.retry_max = jobdoc_integer(json_object_get(spec, "retry"), "max", 0),
 		.is_whole = is_whole,
 	};
 	json_t *shown = NULL;
@@ -247,7 +247,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 
 void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 {
-	const struct store_new_job *n = &s->insert.jobs[i];
+	const struct store_new_job *n = submission_job(s, i);
 	const struct store_job rec = {
 		.id = n->id,
 		.kind = n->kind,
@@ -267,6 +267,7 @@ void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 		.rec = &rec,
 		.key = json_object_get(s->docs[i].spec, "key"),
 		.reason = reason_of(&rec, jobtab_find(&engine.tab, n->id)),
+		.retry_max = s->docs[i].retry.max,
 		.is_whole = true,
 	};
 

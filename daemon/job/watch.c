@@ -2,13 +2,12 @@
 #include "config.h"
 
 #include "daemon/job/engine_int.h"
-#include "proto/xalloc.h"
 
 void engine_note(struct job *job, enum engine_note note)
 {
-	if (!job->watchers)
+	if (!job->links)
 		return;
-	list_for_each_safe(it, job->watchers) {
+	list_for_each_safe(it, &job->links->watchers) {
 		struct job_watch *w = container_of(it, struct job_watch, link);
 
 		if (note == ENGINE_ENDED)
@@ -24,11 +23,7 @@ bool engine_watch(int64_t id, struct job_watch *w)
 	list_init(&w->link);
 	if (!job)
 		return false;
-	if (!job->watchers) {
-		job->watchers = xmalloc(sizeof(struct list));
-		list_init(job->watchers);
-	}
-	list_add_tail(job->watchers, &w->link);
+	list_add_tail(&job_links(job)->watchers, &w->link);
 	return true;
 }
 

@@ -71,7 +71,7 @@ static const char *default_path(void)
 	return ours && *ours ? ours : SYSTEM_PATH;
 }
 
-char **workenv_make(const struct attempt *a, const json_t *env)
+char **workenv_make(const struct attempt *a, const json_t *env, const char *results_path)
 {
 	struct list_of_text l = { 0 };
 	const char *name;
@@ -91,6 +91,8 @@ char **workenv_make(const struct attempt *a, const json_t *env)
 	 * with it.
 	 */
 	add(&l, xasprintf("AWAITD_IDEMPOTENCY_KEY=awaitd-job-%lld", (long long)a->id));
+	if (results_path)
+		add(&l, xasprintf("AWAITD_RESULTS=%s", results_path));
 	json_object_foreach((json_t *)env, name, value)
 		add(&l, xasprintf("%s=%s", name, json_string_value(value)));
 	return l.items;

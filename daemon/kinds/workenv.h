@@ -12,10 +12,11 @@
  */
 
 /*
- * The environment of attempt @a; @env is the document's object or NULL.  NULL-terminated;
- * gives it, workenv_free().
+ * The environment of attempt @a; @env is the document's object or NULL,
+ * @results_path the file with the results that it may read, or NULL.
+ * NULL-terminated; gives it, workenv_free().
  */
-char **workenv_make(const struct attempt *a, const json_t *env);
+char **workenv_make(const struct attempt *a, const json_t *env, const char *results_path);
 void workenv_free(char **env);
 /* The home of the daemon's user, where workers run unless told otherwise.  Borrowed for ever. */
 const char *workenv_home(void);

@@ -13,13 +13,16 @@
 #include "proto/xalloc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a leftover of another life of the daemon may take to die. */
 #define LEFTOVER_MS 10000
+#define RESULTS_SUFFIX "results.json"
 
 /* A program under the supervisor. */
 struct worker {
@@ -37,11 +40,24 @@ static void on_exited(struct proc *p)
 	attempt_end_seen(container_of(p, struct worker, proc)->attempt);
 }
 
+/* The folder for the output, and in it the results that the program may read. */
 static int make_folder(void *arg)
 {
 	const struct attempt *a = arg;
+	const char *results = attempt_results(a);
+	cleanup_free char *path = jobdir_path(a->id, a->attempt, RESULTS_SUFFIX);
+	int r = jobdir_make(a->id), fd;
+	ssize_t n;
 
-	return jobdir_make(a->id);
+	if (r < 0 || !results)
+		return r;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	while (*results && (n = write(fd, results, strlen(results))) >= 0)
+		results += n;
+	r = *results ? -errno : 0;
+	return close(fd) < 0 && r == 0 ? -errno : r;
 }
 
 static const char **argv_of(const json_t *spec)
@@ -62,7 +78,9 @@ static int start(struct worker *w)
 	const json_t *spec = a->doc.spec, *input = json_object_get(spec, "stdin");
 	cleanup_free const char **argv = argv_of(spec);
 	cleanup_free char *log_path = jobdir_path(a->id, a->attempt, "log");
-	char **env = workenv_make(a, json_object_get(spec, "env"));
+	cleanup_free char *results_path =
+		attempt_results(a) ? jobdir_path(a->id, a->attempt, RESULTS_SUFFIX) : NULL;
+	char **env = workenv_make(a, json_object_get(spec, "env"), results_path);
 	const struct msg_start m = {
 		.argv = argv,
 		.env = (const char **)env,

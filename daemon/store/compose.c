@@ -74,6 +74,11 @@ static void add_error(struct buf *b, const struct part *part)
 	const char *message = json_string_value(json_object_get(error, "message"));
 	const char *word = job_outcome_name(part->outcome);
 
+	/* It ended because of another part, or with the whole: no reason of its own. */
+	if (json_object_get(error, "parent")) {
+		json_decref(error);
+		return;
+	}
 	if (!word)
 		word = "unfinished"; /* composing comes after the parts' ends */
 	if (!message)

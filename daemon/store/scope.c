@@ -135,6 +135,7 @@ static int start(struct store *s, struct store_scope *out, struct place *ret)
 		return rc;
 	}
 	r = record_spec(s, out->id, &out->spec, &out->spec_len);
+	out->gid = (gid_t)sqlite3_column_int64(row, 2);
 	out->damaged = rows_is_damaged(row, 0, out->spec, out->spec_len);
 	if (!out->spec)
 		out->spec = xstrdup("");

@@ -180,7 +180,8 @@ enum stop_why { STOP_NONE, STOP_CANCEL, STOP_TIMEOUT, STOP_DEADLINE, STOP_PARENT
  * that were submitted before it count, also those of the same transaction.
  *
  * "errors" are {"job", "index", "code", "message"} of each part that did not
- * succeed; code is its outcome's word where it has no error, and a message of
+ * succeed, but for those that ended with or because of the others (their error names
+ * the "parent"); code is its outcome's word where it has no error, and a message of
  * more than 1 KiB is cut.
  *
  * An outcome of succeeded has to be borne out by the parts: by all for a list,
@@ -425,6 +426,7 @@ struct store_scope {
 	struct store_op op;
 	int64_t id;
 	/* out; store_scope_fini() */
+	gid_t gid;			   /* of the job's owner */
 	struct store_scope_entry *entries; /* the nearest first: inner ones hide outer ones */
 	size_t n;
 	char *spec;

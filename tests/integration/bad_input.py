@@ -218,19 +218,17 @@ LINES = [
     ("jobs is no list", req("job.submit_many", {"jobs": {}}), PARAMS, "/jobs", 1),
 
     # listed in the interface, built later: they say so, with their name
-    ("needs", timer(needs=[1]), UNSUPPORTED, "unsupported", 1),
-    ("retry", worker(retry={"max": 3}), UNSUPPORTED, "unsupported", 1),
-    ("deadline", timer(deadline=5), UNSUPPORTED, "unsupported", 1),
-    ("keep", timer(keep="1d"), UNSUPPORTED, "unsupported", 1),
     ("resume", fetch(resume=True), UNSUPPORTED, "unsupported", 1),
     ("insecure", fetch(insecure=True), UNSUPPORTED, "unsupported", 1),
     ("limits", worker(limits={"cpu": 1}), UNSUPPORTED, "unsupported", 1),
     ("umask", worker(umask="022"), UNSUPPORTED, "unsupported", 1),
     ("nice", worker(nice=5), UNSUPPORTED, "unsupported", 1),
-    ("gather", doc(kind="gather", jobs=[{"kind": "timer", "sleep": 1}]), UNSUPPORTED,
-     "unsupported", 1),
 
     # compositions, needs and references
+    ("a need that is not there", timer(needs=[1, 987654]), NOT_FOUND, "/needs/0", 1),
+    ("a part's need that is not there", doc(kind="gather", jobs=[
+        {"kind": "timer", "sleep": 1}, {"kind": "timer", "sleep": 1, "needs": [987654]}]),
+     NOT_FOUND, "/jobs/1/needs/0", 1),
     ("bad part", doc(kind="gather", jobs=[{"kind": "timer", "sleep": 1}] * 3 +
                      [{"kind": "worker", "argv": []}]), PARAMS, "/jobs/3/argv", 1),
     ("bad part of a part", doc(kind="race", jobs=[{"kind": "sequence", "jobs": [
@@ -304,8 +302,7 @@ class BadInput(TestCase):
         self.assertEqual(self.c.call("daemon.info")["pid"], self.d.pid)
 
     def test_unsupported_names_the_key(self):
-        for line, name in ((timer(deadline=5), "deadline"), (worker(nice=5), "nice"),
-                           (worker(retry={"max": 1}), "retry"), (fetch(resume=True), "resume")):
+        for line, name in ((worker(nice=5), "nice"), (fetch(resume=True), "resume")):
             with self.subTest(name):
                 self.c.send_line(line)
                 self.assertIn(name, self.c.read()["error"]["message"])

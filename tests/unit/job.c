@@ -44,6 +44,8 @@ START_TEST(every_cell_of_verb_by_state)
 {
 	for (int s = 0; s < N_JOB_STATES; s++) {
 		ck_assert_int_eq(job_verb_may(JOB_VERB_CANCEL, (enum job_state)s), s != JOB_DONE);
+		ck_assert_int_eq(job_verb_may(JOB_VERB_EDIT, (enum job_state)s), s == JOB_WAITING);
+		ck_assert_int_eq(job_verb_may(JOB_VERB_RETRY, (enum job_state)s), s == JOB_DONE);
 		ck_assert_int_eq(job_verb_may(JOB_VERB_REMOVE, (enum job_state)s), s == JOB_DONE);
 	}
 	ck_assert(!job_verb_may(N_JOB_VERBS, JOB_DONE));
@@ -99,18 +101,22 @@ START_TEST(calendar_has_two_clocks)
 	struct calendar c = { 0 };
 	struct job delay = { .id = 1 }, at = { .id = 2 }, later = { .id = 3 };
 
-	calendar_add(&c, &delay, (struct instant){ { 9000 }, { 100 } });
-	calendar_add(&c, &at, (struct instant){ { 5000 }, { 0 } });
-	calendar_add(&c, &later, (struct instant){ { 9000 }, { 200 } });
+	calendar_add(&c, &delay.slot, 1, (struct instant){ { 9000 }, { 100 } });
+	calendar_add(&c, &at.slot, 2, (struct instant){ { 5000 }, { 0 } });
+	calendar_add(&c, &later.slot, 3, (struct instant){ { 9000 }, { 200 } });
 	ck_assert_int_eq(calendar_next(&c).boot.ns, 100);
 	ck_assert_int_eq(calendar_next(&c).wall.ms, 5000);
 	/* A wall clock that has been set far ahead does not make delays due. */
-	ck_assert_ptr_eq(calendar_pop_due(&c, (struct boot){ 99 }, (struct wall){ 99999 }), &at);
+	ck_assert_ptr_eq(calendar_pop_due(&c, (struct boot){ 99 }, (struct wall){ 99999 }),
+			 &at.slot);
 	ck_assert_ptr_null(calendar_pop_due(&c, (struct boot){ 99 }, (struct wall){ 99999 }));
-	ck_assert_ptr_eq(calendar_pop_due(&c, (struct boot){ 100 }, (struct wall){ 0 }), &delay);
-	ck_assert_int_eq(delay.place, JOB_NOWHERE);
-	calendar_remove(&c, &later);
-	calendar_remove(&c, &later);
+	ck_assert_ptr_eq(calendar_pop_due(&c, (struct boot){ 100 }, (struct wall){ 0 }),
+			 &delay.slot);
+	/* One that is in another heap, or in none, is left alone. */
+	calendar_remove(&c, &delay.slot);
+	ck_assert_int_eq(calendar_next(&c).boot.ns, 200);
+	calendar_remove(&c, &later.slot);
+	calendar_remove(&c, &later.slot);
 	ck_assert_int_eq(calendar_next(&c).boot.ns, INT64_MAX);
 	calendar_fini(&c);
 }

@@ -114,7 +114,7 @@ static void on_submitted(struct submission *s)
 		submit_free(w);
 		return;
 	}
-	job = &s->insert.jobs[0];
+	job = submission_job(s, 0);
 	if (job->existing) {
 		reply_query(&w->get, &job->id, 1, true, on_existing);
 		return;
@@ -164,13 +164,13 @@ static void on_submitted_many(struct submission *s)
 	for (size_t i = 0; i < s->n; i++) {
 		if (i)
 			buf_addc(&b, ',');
-		buf_addi(&b, s->insert.jobs[i].id);
+		buf_addi(&b, submission_job(s, i)->id);
 	}
 	buf_adds(&b, "],\"existing\":[");
 	for (size_t i = 0; i < s->n; i++) {
 		if (i)
 			buf_addc(&b, ',');
-		buf_adds(&b, s->insert.jobs[i].existing ? "true" : "false");
+		buf_adds(&b, submission_job(s, i)->existing ? "true" : "false");
 	}
 	buf_adds(&b, "]}");
 	rpc_finish_text(w->call, b.data, b.len);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_JOB_LINKS_H
+#define DAEMON_JOB_LINKS_H
+
+#include "daemon/base/heap.h"
+#include "daemon/base/list.h"
+#include "daemon/job/job.h"
+
+/*
+ * What ties a job to others, to a deadline, or to people who look at it.  Most
+ * jobs have nothing of it and pay a pointer.
+ */
+
+/* One thing that a job waits for: the end of another one. */
+struct need {
+	struct list link; /* among the dependants of the job it names; alone when it is settled */
+	struct job *job;  /* who waits */
+	int64_t on_job;
+	enum need_on on;
+	bool is_met;
+};
+
+/* A part as its composition sees it. */
+struct part {
+	struct job *job; /* NULL = it has ended (or its end is on its way to the store) */
+	int64_t id;
+	enum job_outcome outcome; /* when it has ended */
+};
+
+/* Why jobs are asked to stop. */
+struct stop_order {
+	enum stop_why why;
+	uid_t by_uid;
+	const char *message; /* owned by whoever keeps it; NULL = none */
+	int64_t grace_us;    /* -1 = the job's own */
+	bool is_skip;	     /* they never had their turn, and end as skipped */
+};
+
+/* The parts of a composition: those of its current attempt. */
+struct parts {
+	struct part *v; /* owns; n of them, by index */
+	size_t n, size;
+	size_t n_live;
+	size_t n_turns; /* the first so many may start */
+	size_t n_open;	/* of those the ones that live */
+	size_t n_failed, n_succeeded;
+	size_t first_failed, first_succeeded; /* in time; STORE_NO_PLACE = none yet */
+	size_t n_good;			      /* so many succeeded, without a gap from the first */
+	/* the live ones are to stop, in bounded steps */
+	bool is_stopping;
+	struct stop_order stop;
+	size_t next_stop; /* those before it have been told */
+	struct list link; /* among the compositions that have parts to tell */
+	struct job *job;  /* whose they are */
+};
+
+struct links {
+	/* a part */
+	struct job *parent; /* NULL = none */
+	unsigned part;
+	bool has_turn, is_shielded;
+	/* a composition */
+	struct parts *parts; /* owns */
+	/* a job that waits for others */
+	struct need *needs; /* owns */
+	size_t n_needs, n_unmet;
+	struct need *never;	/* one that can never be met; NULL = none */
+	struct list dependants; /* needs of others on this one */
+	struct list woken;	/* among those to look at */
+	struct heap_slot deadline;
+	struct job *job; /* whose they are */
+	/* retries that are used up */
+	uint32_t tries;
+	/* asked to stop, whatever its state; run takes it over */
+	struct stop_order asked; /* owns asked.message */
+	/* people */
+	struct list watchers;
+	struct job_edit *edits;
+};
+
+/* Made on first use. */
+struct links *job_links(struct job *job);
+void links_free(struct links *l); /* takes NULL */
+
+struct parts *parts_new(struct job *job);
+void parts_free(struct parts *p); /* takes NULL */
+/* Part @index of @p.  The array grows; a place in between is one that is not known yet. */
+void parts_add(struct parts *p, size_t index, struct job *part);
+/* Part @index has ended: what was counted for it as live no longer is. */
+void parts_end(struct parts *p, size_t index, int64_t id, enum job_outcome outcome);
+/* Let the first @n_turns start; fn for each that could not before. */
+void parts_give_turns(struct parts *p, size_t n_turns, void (*fn)(struct job *part));
+
+/* Does @outcome meet a need for @on? */
+bool need_is_met(enum need_on on, enum job_outcome outcome);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "daemon/job/engine_int.h"
+#include "proto/xalloc.h"
+
+#include <errno.h>
+
+/*
+ * Compositions and their parts: whose turn it is, who is to stop, and when
+ * nothing is left.  Nothing here sends anything to the store by itself, so
+ * that a part's end and what it decides in its parent stay neighbours there.
+ */
+
+#define TOLD_PER_STEP 500
+
+void tree_join(struct job *part, struct job *parent, unsigned index)
+{
+	struct links *l = job_links(part), *pl = job_links(parent);
+
+	if (!pl->parts)
+		pl->parts = parts_new(parent);
+	l->parent = parent;
+	l->part = index;
+	parts_add(pl->parts, index, part);
+}
+
+bool tree_has_live_parts(const struct job *job)
+{
+	return job->links && job->links->parts && job->links->parts->n_live > 0;
+}
+
+/* ---- turns and verdicts ---- */
+
+/* Only placed: nothing may go to the store before the end that is just being decided. */
+static void on_turn(struct job *part)
+{
+	if (part->state == JOB_WAITING && !part->is_in_flight)
+		waiting_place(part);
+}
+
+/* A turn that falls to a part which has ended already goes to the next one. */
+static void give_turns(const struct run *run, struct parts *p, size_t n_turns)
+{
+	while (p->n_turns < n_turns && p->n_turns < p->n) {
+		struct verdict v = { 0 };
+
+		parts_give_turns(p, n_turns, on_turn);
+		run->kind->judge(&run->a, p, &v);
+		n_turns = v.n_turns;
+	}
+}
+
+static const char *why_no_more(const struct job *job)
+{
+	return job->kind == JOB_RACE ? "another part won" : "another part did not succeed";
+}
+
+void tree_judge(struct job *job)
+{
+	struct run *run = job->run;
+	struct parts *p = job->links->parts;
+	struct verdict v = { 0 };
+
+	if (!run || !run->has_begun || run->is_over)
+		return;
+	run->kind->judge(&run->a, p, &v);
+	if (p->n_live == 0) {
+		run->verdict = v;
+		run_over(run, run->why != STOP_NONE ? -ECANCELED : v.is_success ? 0 : -EINVAL);
+	} else if (run->why != STOP_NONE) {
+		return;
+	} else if (v.wants_no_more) {
+		const struct stop_order order = {
+			.why = STOP_PARENT,
+			.by_uid = job->uid,
+			.message = why_no_more(job),
+			.grace_us = -1,
+			.is_skip = v.skips,
+		};
+
+		tree_stop(job, &order);
+	} else {
+		give_turns(run, p, v.n_turns);
+	}
+}
+
+/* After a restart the parts that had started have had their turn, and those before them. */
+static void recall_turns(struct parts *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i].job && p->v[i].job->state != JOB_WAITING)
+			n = i + 1;
+	parts_give_turns(p, n, on_turn);
+}
+
+static void set_shields(struct parts *p, const struct jobdoc *d)
+{
+	for (size_t i = 0; i < p->n && i < d->n_parts; i++)
+		if (p->v[i].job)
+			p->v[i].job->links->is_shielded = d->parts[i].is_shielded;
+}
+
+void tree_begin(struct job *job)
+{
+	struct run *run = job->run;
+	struct parts *p = job->links->parts;
+
+	set_shields(p, &run->a.doc);
+	run->kind->begin(&run->a);
+	run->has_begun = true;
+	recall_turns(p);
+	tree_judge(job);
+}
+
+/* ---- stopping ---- */
+
+void tree_stop(struct job *job, const struct stop_order *order)
+{
+	struct parts *p = job->links->parts;
+	bool is_stronger = order->why == STOP_DEADLINE && p->stop.why != STOP_DEADLINE;
+	bool is_shorter = order->grace_us >= 0 &&
+			  (p->stop.grace_us < 0 || order->grace_us < p->stop.grace_us);
+
+	if (p->is_stopping && !is_stronger && !is_shorter)
+		return;
+	if (!p->is_stopping || is_stronger) {
+		int64_t grace_us =
+			p->is_stopping && !is_shorter ? p->stop.grace_us : order->grace_us;
+
+		p->stop = *order;
+		p->stop.grace_us = grace_us;
+		/* A part stops because of its composition, whatever stops that. */
+		if (order->why != STOP_DEADLINE)
+			p->stop.why = STOP_PARENT;
+	} else {
+		p->stop.grace_us = order->grace_us;
+	}
+	p->is_stopping = true;
+	p->next_stop = 0;
+	list_remove(&p->link);
+	list_add_tail(&engine.stopping, &p->link);
+	engine_wants_step();
+}
+
+void tree_ask(struct job *job, const struct stop_order *order)
+{
+	struct links *l = job_links(job);
+	struct run *run = job->run;
+	bool is_known = l->asked.why != STOP_NONE;
+
+	if (!is_known) {
+		l->asked = *order;
+		l->asked.message = order->message ? xstrdup(order->message) : NULL;
+	} else if (order->grace_us >= 0 &&
+		   (l->asked.grace_us < 0 || order->grace_us < l->asked.grace_us)) {
+		l->asked.grace_us = order->grace_us;
+	}
+	if (is_known && run && run->why != STOP_NONE && order->grace_us >= 0 &&
+	    (run->grace_us < 0 || order->grace_us < run->grace_us)) {
+		run->grace_us = order->grace_us;
+		if (run->is_delivered)
+			engine_deliver_stop(run);
+	}
+	engine_decide(job);
+}
+
+static void tell(struct parts *p, struct job *part)
+{
+	const struct links *l = part->links;
+
+	/* Shielded from the composition's fate, but not from its deadline, which it inherits. */
+	if (l->is_shielded && l->has_turn && p->stop.why != STOP_DEADLINE)
+		return;
+	tree_ask(part, &p->stop);
+}
+
+/* true: there are more. */
+static bool tell_some(struct parts *p, unsigned *budget)
+{
+	while (p->next_stop < p->n) {
+		struct job *part = p->v[p->next_stop++].job;
+
+		if (!part)
+			continue;
+		if (*budget == 0) {
+			p->next_stop--;
+			return true;
+		}
+		--*budget;
+		tell(p, part);
+	}
+	list_remove(&p->link);
+	return false;
+}
+
+bool tree_step(void)
+{
+	unsigned budget = TOLD_PER_STEP;
+
+	while (budget > 0 && !list_is_empty(&engine.stopping)) {
+		struct parts *p = container_of(engine.stopping.next, struct parts, link);
+
+		if (tell_some(p, &budget))
+			break;
+	}
+	return !list_is_empty(&engine.stopping);
+}
