@@ -203,6 +203,8 @@ void job_add_summary(struct buf *b, const json_t *job)
 		out_escape(b, job_string(spec, "url"));
 	else if (json_object_get(spec, "sleep") != NULL)
 		add_duration(b, json_object_get(spec, "sleep"));
+	else if (json_array_size(json_object_get(job, "children")) > 0)
+		buf_addf(b, "%zu parts", json_array_size(json_object_get(job, "children")));
 }
 
 void job_add_ending(struct buf *b, const json_t *job)
@@ -277,13 +279,20 @@ static void set_made(struct table *t, size_t column, enum out_color color, struc
 	b->len = 0;
 }
 
-void jobs_table_add(struct table *t, const json_t *job)
+void jobs_table_add_more(struct table *t, int64_t n_more, int64_t parent, const char *branch)
+{
+	table_add_row(t);
+	table_setf(t, COL_KIND, OUT_DIM, "%s%lld more", branch, (long long)n_more);
+	table_setf(t, COL_SUMMARY, OUT_DIM, "awaitctl list --parent %lld", (long long)parent);
+}
+
+void jobs_table_add(struct table *t, const json_t *job, const char *branch)
 {
 	struct buf b = { 0 };
 
 	table_add_row(t);
 	table_setf(t, COL_ID, OUT_PLAIN, "%lld", (long long)job_id(job));
-	table_set(t, COL_KIND, OUT_PLAIN, job_string(job, "kind"));
+	table_setf(t, COL_KIND, OUT_PLAIN, "%s%s", branch, job_string(job, "kind"));
 	table_set(t, COL_NAME, OUT_PLAIN, job_string(job, "name"));
 	job_add_state(&b, job);
 	set_made(t, COL_STATE, job_color(job), &b);

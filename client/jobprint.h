@@ -26,7 +26,10 @@ enum out_color job_color(const json_t *job);
 
 /* The table of "list". */
 struct table *jobs_table_new(void);
-void jobs_table_add(struct table *t, const json_t *job);
+/* @branch stands in front of the kind: the job's place in a tree. */
+void jobs_table_add(struct table *t, const json_t *job, const char *branch);
+/* @n_more parts of composition @parent are not shown. */
+void jobs_table_add_more(struct table *t, int64_t n_more, int64_t parent, const char *branch);
 
 /* All facts, one per line: "show". */
 void job_print(const json_t *job);

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/jobprint.h"
 #include "client/out.h"
+#include "client/tree.h"
 #include "client/verb.h"
 #include "proto/limits.h"
 
 enum { LIST_DEFAULT = 100, LAST_ENDED = 5 };
+/* Of a composition; and all lines together, beyond which no further one is opened. */
+enum { PARTS_SHOWN = 10, LINES_MAX = 1000 };
 
 struct list_args {
 	json_t *state, *outcome, *kind, *queue, *name, *tag; /* own */
+	const char *parent; /* borrows from argv; NULL = not given */
 	int64_t limit;
-	bool is_all, is_reverse;
+	bool is_all, is_reverse, is_flat;
 };
 
 #define FILTER(word, letters, text)                                                 \
@@ -26,10 +31,15 @@ struct list_args {
 static const struct opt list_opts[] = {
 	FILTER(state, "STATE", "waiting, running, stopping or done"),
 	FILTER(outcome, "OUTCOME", "succeeded, failed, timed_out, cancelled, skipped or lost"),
-	FILTER(kind, "KIND", "timer, fetch or worker"),
+	FILTER(kind, "KIND", "timer, fetch, worker, gather, sequence or race"),
 	FILTER(queue, "QUEUE", "in this queue"),
 	FILTER(name, "NAME", "with this name"),
 	FILTER(tag, "TAG", "with this tag"),
+	{ .name = "parent",
+	  .type = OPT_TEXT,
+	  .metavar = "ID",
+	  .help = "parts of this composition; \"none\": what is no part of another",
+	  .offset = offsetof(struct list_args, parent) },
 	{ .name = "limit",
 	  .letter = 'n',
 	  .type = OPT_COUNT,
@@ -46,6 +56,10 @@ static const struct opt list_opts[] = {
 	  .type = OPT_FLAG,
 	  .help = "the newest first",
 	  .offset = offsetof(struct list_args, is_reverse) },
+	{ .name = "flat",
+	  .type = OPT_FLAG,
+	  .help = "a line for each job in the order of ids, no tree",
+	  .offset = offsetof(struct list_args, is_flat) },
 	{ 0 },
 };
 
@@ -92,6 +106,23 @@ static json_t *order_of(const struct list_args *args)
 	return json_string(args->is_reverse ? "-id" : "id");
 }
 
+/* The filter "parent" into @params.  0 or -EINVAL with @err. */
+static int add_parent(json_t *params, const char *parent, struct aw_err *err)
+{
+	int64_t id = 0;
+
+	if (parent == NULL)
+		return 0;
+	if (strcmp(parent, "none") == 0) {
+		json_object_set_new(params, "parent", json_null());
+		return 0;
+	}
+	if (opts_id(parent, &id, err) < 0)
+		return -EINVAL;
+	json_object_set_new(params, "parent", json_integer(id));
+	return 0;
+}
+
 static int fetch_filtered(struct list *l, const struct list_args *args)
 {
 	const struct {
@@ -101,12 +132,22 @@ static int fetch_filtered(struct list *l, const struct list_args *args)
 			{ "kind", args->kind },	  { "queue", args->queue },
 			{ "name", args->name },	  { "tag", args->tag } };
 	json_t *params = json_object();
+	struct aw_err err = { 0 };
 
 	for (size_t i = 0; i < sizeof(filters) / sizeof(*filters); i++) {
 		if (filters[i].value != NULL)
 			json_object_set(params, filters[i].name, filters[i].value);
 	}
 	json_object_set_new(params, "order", order_of(args));
+	if (add_parent(params, args->parent, &err) < 0) {
+		int status =
+			out_fail(STATUS_USAGE, "usage",
+				 "list: --parent: %s; try \"awaitctl list --help\"", err.message);
+
+		aw_err_fini(&err);
+		json_decref(params);
+		return status;
+	}
 	return fetch(l, params, args->is_all ? -1 : args->limit);
 }
 
@@ -137,18 +178,25 @@ static void sort_jobs(struct list *l, bool is_reverse)
 }
 
 /* What is unfinished, and in the room that is left the last few that ended. */
-static int fetch_usual(struct list *l, const struct list_args *args)
+static int fetch_usual(struct list *l, const struct list_args *args, bool is_tree)
 {
-	int status = fetch(l,
-			   json_pack("{s:[s,s,s], s:o}", "state", "waiting", "running", "stopping",
-				     "order", order_of(args)),
-			   args->limit);
-	json_t *next = json_incref(l->next);
-	int64_t room = args->limit - (int64_t)json_array_size(l->jobs);
+	json_t *params = json_pack("{s:[s,s,s], s:o}", "state", "waiting", "running", "stopping",
+				   "order", order_of(args));
+	json_t *ended = json_pack("{s:s, s:s}", "state", "done", "order", "-id");
+	int64_t room;
+	json_t *next;
+	int status;
 
+	if (is_tree) {
+		json_object_set_new(params, "parent", json_null());
+		json_object_set_new(ended, "parent", json_null());
+	}
+	status = fetch(l, params, args->limit);
+	next = json_incref(l->next);
+	room = args->limit - (int64_t)json_array_size(l->jobs);
 	if (status == STATUS_OK && room > 0)
-		status = fetch(l, json_pack("{s:s, s:s}", "state", "done", "order", "-id"),
-			       room < LAST_ENDED ? room : LAST_ENDED);
+		status = fetch(l, json_incref(ended), room < LAST_ENDED ? room : LAST_ENDED);
+	json_decref(ended);
 	/* Whether there is more is said of what is unfinished. */
 	json_decref(l->next);
 	l->next = next;
@@ -156,16 +204,80 @@ static int fetch_usual(struct list *l, const struct list_args *args)
 	return status;
 }
 
-static void print(const struct list *l)
+/* ---- the tree ---- */
+
+/* Parts of @id in @states (taken; NULL = all), at most @limit, the first or the last ones. */
+static int fetch_parts(struct list *l, int64_t id, json_t *states, const char *order, int64_t limit)
 {
-	struct table *t = jobs_table_new();
+	json_t *params = json_pack("{s:I, s:s}", "parent", (json_int_t)id, "order", order);
+
+	if (states != NULL)
+		json_object_set_new(params, "state", states);
+	return fetch(l, params, limit);
+}
+
+/*
+ * Few parts: all.  Many: those that run, then those that wait.  Parts of
+ * earlier attempts have lower ids, so that the last @n are the latest one's.
+ */
+static int open_composition(struct list *l, const json_t *job)
+{
+	int64_t n = (int64_t)json_array_size(json_object_get(job, "children"));
+	size_t before = json_array_size(l->jobs);
+	int64_t id = job_id(job), n_shown;
+	int status;
+
+	if (n <= PARTS_SHOWN)
+		return fetch_parts(l, id, NULL, "-id", n);
+	status = fetch_parts(l, id, json_pack("[s,s]", "running", "stopping"), "id", PARTS_SHOWN);
+	n_shown = (int64_t)(json_array_size(l->jobs) - before);
+	if (status == STATUS_OK && n_shown < PARTS_SHOWN)
+		status = fetch_parts(l, id, json_pack("[s]", "waiting"), "id",
+				     PARTS_SHOWN - n_shown);
+	n_shown = (int64_t)(json_array_size(l->jobs) - before);
+	if (n > n_shown)
+		json_array_append_new(l->jobs,
+				      json_pack("{s:I, s:I}", "more", (json_int_t)(n - n_shown),
+						"parent", (json_int_t)id));
+	return status;
+}
+
+/* What a composition that is done was made of is not what a person looks for first. */
+static int open_all(struct list *l)
+{
+	json_t *next = json_incref(l->next);
+	int status = STATUS_OK;
+
+	for (size_t i = 0; status == STATUS_OK && i < json_array_size(l->jobs); i++) {
+		json_t *job = json_incref(json_array_get(l->jobs, i));
+
+		if (json_array_size(json_object_get(job, "children")) > 0 && !job_is_done(job) &&
+		    json_array_size(l->jobs) < LINES_MAX)
+			status = open_composition(l, job);
+		json_decref(job);
+	}
+	json_decref(l->next);
+	l->next = next;
+	return status;
+}
+
+/* ---- printing ---- */
+
+static void print(const struct list *l, const struct list_args *args, bool is_tree)
+{
+	struct table *t;
 	json_t *job;
 	size_t i;
 
-	json_array_foreach(l->jobs, i, job)
-		jobs_table_add(t, job);
-	table_print(t);
-	table_free(t);
+	if (is_tree) {
+		tree_print(l->jobs, args->is_reverse);
+	} else {
+		t = jobs_table_new();
+		json_array_foreach(l->jobs, i, job)
+			jobs_table_add(t, job, "");
+		table_print(t);
+		table_free(t);
+	}
 	if (json_array_size(l->jobs) == 0 && out_is_terminal())
 		out_note("no jobs");
 	if (l->next != NULL && !json_is_null(l->next))
@@ -176,9 +288,15 @@ static int list(struct client *client, const struct list_args *args)
 {
 	struct list l = { .client = client, .jobs = json_array() };
 	bool is_filtered = args->state != NULL || args->outcome != NULL || args->kind != NULL ||
-			   args->queue != NULL || args->name != NULL || args->tag != NULL;
-	int status = is_filtered || args->is_all ? fetch_filtered(&l, args) : fetch_usual(&l, args);
+			   args->queue != NULL || args->name != NULL || args->tag != NULL ||
+			   args->parent != NULL;
+	/* A program wants what it always got: a line for each job. */
+	bool is_tree = out_is_terminal() && !client->is_json && !args->is_flat && !is_filtered;
+	int status = is_filtered || args->is_all ? fetch_filtered(&l, args)
+						 : fetch_usual(&l, args, is_tree);
 
+	if (status == STATUS_OK && is_tree && !args->is_all)
+		status = open_all(&l);
 	if (status == STATUS_OK && client->is_json) {
 		json_t *result = json_pack("{s:O, s:O?}", "jobs", l.jobs, "next", l.next);
 
@@ -187,7 +305,7 @@ static int list(struct client *client, const struct list_args *args)
 		out_json(result);
 		json_decref(result);
 	} else if (status == STATUS_OK) {
-		print(&l);
+		print(&l, args, is_tree);
 	}
 	json_decref(l.jobs);
 	json_decref(l.next);
@@ -216,13 +334,13 @@ const struct verb list_verb = {
 	.usage = "[OPTIONS]",
 	.summary = "show jobs: what is unfinished, and the last few that ended",
 	.help = "Lists jobs in the order of their ids. Without filters: what is unfinished, and "
-		"the last few that "
-		"ended. A filter takes one or more words, separated by commas; filters of "
-		"different kinds all have "
-		"to hold.\n\n"
+		"the last few that ended. A filter takes one or more words, separated by commas; "
+		"filters of different kinds all have to hold.\n\n"
+		"On a terminal, and without filters, the parts of a composition stand below it: "
+		"of a large one those that run and those that come next. With --all it is all of "
+		"them, with --flat a plain list.\n\n"
 		"Where standard output is no terminal, a line per job is printed with a tab "
-		"between the fields, "
-		"nothing is cut, and an empty field is \"-\".",
+		"between the fields, nothing is cut, and an empty field is \"-\".",
 	.opts = list_opts,
 	.run = list_run,
 };

@@ -4,6 +4,8 @@
 #include "client/out.h"
 
 #include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +58,12 @@ bool out_has_color(void)
 
 	return out_is_terminal() && (no_color == NULL || *no_color == '\0') && term != NULL &&
 	       strcmp(term, "dumb") != 0;
+}
+
+bool out_is_utf8(void)
+{
+	setlocale(LC_CTYPE, "");
+	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
 const char *out_color(enum out_color color)

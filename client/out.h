@@ -39,6 +39,8 @@ bool out_err_is_terminal(void);
 size_t out_width(int fd);
 /* May standard output be coloured?  A terminal, no $NO_COLOR, not TERM=dumb. */
 bool out_has_color(void);
+/* Does the locale's terminal know more than ASCII? */
+bool out_is_utf8(void);
 /* The escape sequence of @color, "" for OUT_PLAIN. */
 const char *out_color(enum out_color color);
 

@@ -41,6 +41,7 @@ struct verb {
 	int (*run)(struct client *client, const struct verb *verb, int argc, char **argv);
 };
 
+extern const struct verb timeline_verb;
 extern const struct verb submit_verb, run_verb, list_verb, show_verb, wait_verb, cancel_verb,
 	remove_verb, output_verb, queue_verb, info_verb, stats_verb, backup_verb, reload_verb,
 	shutdown_verb, call_verb;

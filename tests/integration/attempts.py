@@ -63,6 +63,24 @@ class Attempts(TestCase):
         self.assertEqual(shown.status, 0, shown)
         self.assertRegex(shown.out, r"(?m)^attempts:\n +1: +lost, started .*\n +2: +succeeded, ")
 
+    def test_timeline(self):
+        number = self.twice()
+        self.restart()
+        with self.d.client() as c:
+            self.assert_done(c.wait_one(number))
+            other = c.submit("timer", sleep=600)["id"]
+        r = self.d.ctl("timeline", str(number))
+        self.assertEqual(r.status, 0, r)
+        self.assertEqual(len(r.lines), 2, "a scale, and a line")
+        self.assertRegex(r.lines[1], rf"^{number} worker .*succeeded, 2 attempts$")
+        self.assertTrue(all(len(line) <= 80 for line in r.lines), r.out)
+        r = self.d.ctl("--json", "timeline", str(number))
+        self.assertEqual(len(r.json["attempts"]), 2)
+        self.assertEqual(self.d.ctl("timeline", "999").status, 4)
+        self.assertRegex(self.d.ctl("timeline", str(other)).lines[1], r"running$")
+        with self.d.client() as c:
+            c.call("job.cancel", {"ids": [other]})
+
 
 if __name__ == "__main__":
     main()

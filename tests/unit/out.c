@@ -155,7 +155,7 @@ static void print_list(void)
 	struct table *t = jobs_table_new();
 	json_t *job = job_of(evil_job);
 
-	jobs_table_add(t, job);
+	jobs_table_add(t, job, "");
 	table_print(t);
 	table_free(t);
 	json_decref(job);
@@ -206,7 +206,7 @@ START_TEST(odd_objects_are_survived)
 		struct table *t = jobs_table_new();
 		struct buf b = { 0 };
 
-		jobs_table_add(t, job);
+		jobs_table_add(t, job, "");
 		job_add_ending(&b, job);
 		progress_line(&b, job, 80);
 		buf_fini(&b);
