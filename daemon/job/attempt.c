@@ -135,6 +135,9 @@ static void on_attempt_ended(void *arg, bool ran)
 		engine_free_job(run->job);
 	else
 		engine_decide(run->job);
+	/* On a full disk no landing will look whether this was the last one. */
+	if (engine.is_stopping)
+		engine_wants_step();
 }
 
 static void spawn(struct run *run)
