@@ -11,7 +11,7 @@ chance: of the bytes any sectors of 512, of the names any first part of the
 changes (directories are journalled in order everywhere).
 
 Records: C create, R rename (old/new), U unlink, W write, T truncate, G grow
-(allocate), S sync of a file, D sync of the directory.
+(allocate), S sync of a file, D sync of the directory, F a sync that failed.
 """
 import os
 import struct
@@ -26,14 +26,27 @@ class File:
     def __init__(self, data=b""):
         self.safe = bytearray(data)
         self.pending = []
+        self.seen = None  # what a process sees, when that will never be safe
+
+    def change(self, *change):
+        self.pending.append(change)
+        if self.seen is not None:
+            apply(self.seen, *change)
 
     def sync(self):
         for change in self.pending:
             apply(self.safe, *change)
         self.pending = []
 
+    def fail(self):
+        """A sync failed: the kernel keeps the pages, calls them clean, and never writes them."""
+        self.seen = self.live()
+        self.pending = []
+
     def live(self):
         """As a process that reads it would see it."""
+        if self.seen is not None:
+            return self.seen
         data = bytearray(self.safe)
         for change in self.pending:
             apply(data, *change)
@@ -88,7 +101,7 @@ class Image:
                 self.inodes[os.stat(path).st_ino] = self.safe_names[name] = File(f.read())
         self.names = dict(self.safe_names)
         self.pending_names = []
-        self.n_syncs = self.n_changes = 0
+        self.n_records = 0
 
     def replay(self, log):
         with open(log, "rb") as f:
@@ -105,15 +118,16 @@ class Image:
             at += n_data
 
     def take(self, op, inode, name, where, piece):
+        self.n_records += 1
         if op == "S":
-            self.n_syncs += 1
             self.inodes[inode].sync()
+        elif op == "F":
+            if inode in self.inodes:
+                self.inodes[inode].fail()
         elif op == "D":
-            self.n_syncs += 1
             self.safe_names, self.pending_names = dict(self.names), []
         elif op in "WTG":
-            self.n_changes += 1
-            self.inodes[inode].pending.append((op, where, piece))
+            self.inodes[inode].change(op, where, piece)
         else:
             new = None
             if op == "C":

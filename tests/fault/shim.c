@@ -313,20 +313,22 @@ static int sync_fd(int fd, long call)
 {
 	char name[NAME_MAX + 1];
 	struct stat st;
-	int r = 0;
+	bool is_failed;
 
 	if (!shim.is_on || fstat(fd, &st) < 0 || !is_ours(fd, name))
 		return (int)syscall(call, fd);
-	if (fails(FAIL_SYNC))
-		return -1;
 	take_time();
+	is_failed = fails(FAIL_SYNC);
 	if (shim.log_fd < 0)
-		return (int)syscall(call, fd);
+		return is_failed ? -1 : (int)syscall(call, fd);
 	pthread_mutex_lock(&lock);
 	may_cut();
-	record(*name ? 'S' : 'D', st.st_ino, "", 0, NULL, 0);
+	if (is_failed)
+		record('F', st.st_ino, "", 0, NULL, 0);
+	else
+		record(*name ? 'S' : 'D', st.st_ino, "", 0, NULL, 0);
 	pthread_mutex_unlock(&lock);
-	return r;
+	return is_failed ? -1 : 0;
 }
 
 int fdatasync(int fd)

@@ -12,27 +12,14 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import IS_SLOW, SEED, TestCase, WRAPPER, main, parse_time, scaled
+from awaitd_test import (IS_SLOW, SEED, TestCase, WRAPPER, busy_factor, main, parse_time,
+                         scaled)
 
 N = 1000 if WRAPPER else 10000 if IS_SLOW else 100000
 SPREAD = 10.0       # sleeps are drawn from 0 ... this, in milliseconds' steps
 P99 = 0.050         # lateness of all but one in a hundred
 ANSWER = 0.100      # the longest answer of daemon.info
 JITTER = 0.0015     # times are told in milliseconds: two roundings
-
-
-def busy_factor(pid):
-    """How many times longer the loop's thread needed because others had the processors.
-
-    The kernel counts how long it ran and how long it was ready to run and had to
-    wait: 1 on a quiet machine.  The promises above are for a daemon that may run.
-    """
-    try:
-        with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
-            ran, waited = (int(word) for word in f.read().split()[:2])
-    except OSError:
-        return 1.0
-    return 1 + waited / max(ran, 1)
 
 
 class Pinger(threading.Thread):

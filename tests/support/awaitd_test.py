@@ -174,6 +174,20 @@ def command_line(pid):
         return ""
 
 
+def busy_factor(pid):
+    """How many times longer the loop's thread needed because others had the processors.
+
+    The kernel counts how long it ran and how long it was ready to run and had to
+    wait: 1 on a quiet machine.  The promises above are for a daemon that may run.
+    """
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+            ran, waited = (int(word) for word in f.read().split()[:2])
+    except OSError:
+        return 1.0
+    return 1 + waited / max(ran, 1)
+
+
 def die_with_us():
     """In a child: no test leaves a daemon behind, even when it is killed itself."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
