@@ -67,6 +67,9 @@ AGREED = {
                        + ", ".join(f'{{ NAME("k{i}") }}' for i in range(30)) + " };\n",
     "proto/err.c": GOOD + 'x = { [AW_NOT_FOUND] = { "not_found" } };\n',
     "proto/names.c": GOOD + 'x = { [JOB_WAITING] = "waiting" };\n',
+    "proto/awaitd-protocol.7": ".It Ic job.get\n.It Cm sleep\n.Cm not_found waiting\n"
+                               + "".join(f".It Cm k{i}\n" for i in range(30)),
+    "daemon/rpc/methods.c": GOOD + "x = { &method_job_get };\n",
     "client/info.c": GOOD + 'const struct verb info_verb = {\n\t.name = "info",\n};\n',
     "client/verbs.c": GOOD + "x = { &info_verb };\n",
     "client/awaitctl.1": ".It Cm info\n",
@@ -81,6 +84,8 @@ TABLE_CASES = [
     (None, None, None),
     ("daemon/rpc/methods/job.c", 'const struct rpc_method m = { .name = "job.new" };\n', "job.new"),
     ("proto/PROTOCOL.md", "`job.get` not_found waiting\n", "sleep"),
+    ("proto/awaitd-protocol.7", ".It Ic job.get\n", "k29"),
+    ("proto/awaitd-protocol.7", ".It Ic job.old\n", "job.old"),
     ("proto/err.c", 'x = { [AW_LOST] = { "lost" } };\n', "lost"),
     ("client/awaitctl.1", ".It Cm stats\n", "info"),
     ("client/verbs.c", "x = { };\n", "info"),

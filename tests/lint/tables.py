@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 import lint  # noqa: E402
 
 PROTOCOL = "proto/PROTOCOL.md"
+SUMMARY = "proto/awaitd-protocol.7"
 
 
 def words(text):
@@ -40,6 +41,27 @@ def check_methods(report):
     for name, (path, number) in sorted(table.items()):
         if not re.search(rf"^#+ `?{re.escape(name)}\b|`{re.escape(name)}`", text, re.M):
             report.add(path, number, f"{name} is not in {PROTOCOL}")
+
+
+def check_summary(report):
+    """The manual page of the protocol: methods, keys of jobs and words of errors."""
+    page = plain(lint.read(SUMMARY))
+    listed = re.findall(r"^\.It Ic ([a-z]+\.[a-z_]+)", page, re.M)
+    for name, (path, number) in sorted(methods().items()):
+        if name not in listed:
+            report.add(path, number, f"{name} is not in {SUMMARY}")
+    planned = lint.read("daemon/rpc/methods.c")
+    for name in listed:
+        if name not in methods() and f'"{name}"' not in planned:
+            report.add(SUMMARY, 0, f"there is no method {name}")
+    for name, number in sorted(job_keys().items()):
+        if name not in words(page):
+            report.add("proto/jobkeys.c", number, f"the key {name} is not in {SUMMARY}")
+    source = lint.without_comments(lint.read("proto/err.c"), True)
+    for m in re.finditer(r'\[(?!AW_OK\b)AW_\w+\]\s*=\s*\{?\s*"([a-z_]+)"', source):
+        if m.group(1) not in words(page):
+            report.add("proto/err.c", source.count("\n", 0, m.start()) + 1,
+                       f"the word {m.group(1)} is not in {SUMMARY}")
 
 
 def job_keys():
@@ -149,7 +171,8 @@ def check_options(report):
 def main():
     report = lint.Report()
     for check, needed in ((check_methods, PROTOCOL), (check_job_keys, PROTOCOL),
-                          (check_limits_and_words, PROTOCOL), (check_verbs, "client/awaitctl.1"),
+                          (check_limits_and_words, PROTOCOL), (check_summary, SUMMARY),
+                          (check_verbs, "client/awaitctl.1"),
                           (check_settings, "daemon/awaitd.conf.5"),
                           (check_options, "daemon/awaitd.8")):
         if lint.exists(needed):
