@@ -266,8 +266,16 @@ int client_show(struct client *client, const char *method, json_t *params,
 
 /* ---- methods of the {jobs, errors} shape ---- */
 
-static int print_job_errors(const json_t *errors)
+static bool has_moved_on(const json_t *error)
 {
+	const char *code = json_string_value(json_object_get(error, "code"));
+
+	return code && (strcmp(code, "wrong_state") == 0 || strcmp(code, "not_found") == 0);
+}
+
+static int print_job_errors(const json_t *errors, bool is_tolerant)
+{
+	int status = STATUS_OK;
 	json_t *error;
 	size_t i;
 
@@ -275,6 +283,9 @@ static int print_job_errors(const json_t *errors)
 		const char *message = json_string_value(json_object_get(error, "message"));
 		char job[32];
 
+		if (is_tolerant && has_moved_on(error))
+			continue;
+		status = STATUS_REFUSED;
 		snprintf(job, sizeof(job), "job %lld",
 			 (long long)json_integer_value(json_object_get(error, "id")));
 		if (message != NULL && strstr(message, job) != NULL)
@@ -282,10 +293,27 @@ static int print_job_errors(const json_t *errors)
 		else
 			out_note("%s: %s", job, message != NULL ? message : "refused");
 	}
-	return json_array_size(errors) > 0 ? STATUS_REFUSED : STATUS_OK;
+	return status;
 }
 
-static int ask_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra)
+/* client_call() for jobs that were looked for: that all of them have moved on is fine, too. */
+static int call_tolerantly(struct client *client, const char *method, json_t *params,
+			   struct reply *ret)
+{
+	int r = client_ask(client, method, params, ret), status = STATUS_OK;
+
+	if (r < 0)
+		status = say_lost(client, r);
+	else if (ret->error && !has_moved_on(json_object_get(ret->error, "data")))
+		status = out_refused(ret->error, NULL);
+	if (status != STATUS_OK)
+		reply_fini(ret);
+	json_decref(params);
+	return status;
+}
+
+static int ask_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
+		       bool is_tolerant)
 {
 	json_t *params = json_object();
 	struct reply reply = { 0 };
@@ -294,17 +322,19 @@ static int ask_for_ids(struct client *client, const char *method, json_t *ids, c
 	json_object_set_new(params, "ids", ids);
 	if (extra != NULL)
 		json_object_update(params, (json_t *)extra);
-	status = client_call(client, CALL_ONCE, method, params, &reply);
+	status = is_tolerant ? call_tolerantly(client, method, params, &reply)
+			     : client_call(client, CALL_ONCE, method, params, &reply);
 	if (status != STATUS_OK)
 		return status;
-	status = print_job_errors(json_object_get(reply.result, "errors"));
-	if (client->is_json)
+	status = print_job_errors(json_object_get(reply.result, "errors"), is_tolerant);
+	if (client->is_json && reply.result)
 		out_line(reply.text, reply.text_len);
 	reply_fini(&reply);
 	return status;
 }
 
-int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra)
+int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
+		   bool is_tolerant)
 {
 	size_t n = json_array_size(ids);
 	int status = STATUS_OK;
@@ -315,7 +345,7 @@ int client_for_ids(struct client *client, const char *method, json_t *ids, const
 
 		for (size_t i = at; i < n && i < at + PROTO_IDS_MAX; i++)
 			json_array_append(some, json_array_get(ids, i));
-		r = ask_for_ids(client, method, some, extra);
+		r = ask_for_ids(client, method, some, extra, is_tolerant);
 		status = r != STATUS_OK ? r : status;
 		if (r == STATUS_UNREACHABLE)
 			break;

@@ -107,8 +107,10 @@ int client_show(struct client *client, const char *method, json_t *params,
 /*
  * A method of the {jobs, errors} shape, for any number of ids (@ids is taken;
  * @extra, borrowed, is merged into the parameters; NULL = nothing).  Prints
- * errors by job.
+ * errors by job; @is_tolerant: but not of jobs that have moved on since they
+ * were looked for.
  */
-int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra);
+int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
+		   bool is_tolerant);
 
 #endif
