@@ -24,16 +24,8 @@ struct view {
 	bool is_whole;
 };
 
-static void add_key(struct buf *b, const char *name)
+static void put_word(struct buf *b, const char *word)
 {
-	buf_adds(b, ",\"");
-	buf_adds(b, name);
-	buf_adds(b, "\":");
-}
-
-static void add_word(struct buf *b, const char *name, const char *word)
-{
-	add_key(b, name);
 	if (!word) {
 		buf_adds(b, "null");
 		return;
@@ -43,26 +35,31 @@ static void add_word(struct buf *b, const char *name, const char *word)
 	buf_addc(b, '"');
 }
 
-static void add_text(struct buf *b, const char *name, const char *text)
+static void put_id(struct buf *b, int64_t id)
 {
-	add_key(b, name);
-	buf_add_json_string(b, text);
+	if (id)
+		buf_addi(b, id);
+	else
+		buf_adds(b, "null");
 }
 
-static void add_integer(struct buf *b, const char *name, int64_t value)
-{
-	add_key(b, name);
-	buf_addi(b, value);
-}
-
-static void add_time(struct buf *b, const char *name, struct wall t)
+static void put_time(struct buf *b, struct wall t)
 {
 	char text[TIME_TEXT_BYTES];
 
 	if (t.ms)
 		time_format(t.ms, text);
-	add_word(b, name, t.ms ? text : NULL);
+	put_word(b, t.ms ? text : NULL);
 }
+
+/* A member with its comma.  Names are literals, so that each is one copy of known length. */
+#define add_key(b, name) buf_adds(b, ",\"" name "\":")
+#define add_word(b, name, word) (add_key(b, name), put_word(b, word))
+#define add_text(b, name, text) (add_key(b, name), buf_add_json_string(b, text))
+#define add_integer(b, name, value) (add_key(b, name), buf_addi(b, value))
+#define add_id(b, name, id) (add_key(b, name), put_id(b, id))
+#define add_time(b, name, t) (add_key(b, name), put_time(b, t))
+#define add_stored(b, name, text) (add_key(b, name), put_stored(b, text))
 
 static void add_owner(struct buf *b, const struct store_job *rec)
 {
@@ -87,11 +84,10 @@ static void add_truncated(struct buf *b, const char *name, bool *any)
  * Text that the store kept is parsed again, so that a damaged row cannot break the
  * protocol's framing.
  */
-static void add_stored(struct buf *b, const char *name, const char *text)
+static void put_stored(struct buf *b, const char *text)
 {
 	json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 
-	add_key(b, name);
 	buf_add_json(b, value);
 	json_decref(value);
 }
@@ -128,14 +124,6 @@ static int64_t attempts_left(const struct view *v)
 	if (v->rec->state == JOB_DONE)
 		return 0;
 	return (v->rec->state == JOB_WAITING) + (max > 0 ? max : 0);
-}
-
-static void add_id(struct buf *b, const char *name, int64_t id)
-{
-	if (id)
-		add_integer(b, name, id);
-	else
-		add_word(b, name, NULL);
 }
 
 static void add_needs(struct buf *b, const struct store_job *rec)
