@@ -28,10 +28,12 @@ static const char *name_end(const char *s, const char *end)
 static bool match_at(const char *s, const char *end, struct jobrefs_match *ret)
 {
 	const char *colon = name_end(s + 2, end), *brace;
+	size_t most = JOB_POINTER_MAX_BYTES + 2;
 
 	if (!colon)
 		return false;
-	brace = memchr(colon, '}', (size_t)(end - colon));
+	/* Bounded: a text may be full of beginnings that have no end. */
+	brace = memchr(colon, '}', most < (size_t)(end - colon) ? most : (size_t)(end - colon));
 	if (!brace)
 		return false;
 	*ret = (struct jobrefs_match){
@@ -125,10 +127,12 @@ void jobrefs_add_path(struct buf *b, const struct jobrefs_place *place)
 {
 	if (place->up)
 		jobrefs_add_path(b, place->up);
-	if (place->name)
+	if (place->name) {
 		buf_add_pointer_step(b, place->name);
-	else
-		buf_addf(b, "/%zu", place->index);
+	} else {
+		buf_addc(b, '/');
+		buf_addi(b, (int64_t)place->index);
+	}
 }
 
 static int each_in(const json_t *value, const struct jobrefs_place *place, jobrefs_visit *visit,
@@ -211,17 +215,6 @@ struct resolving {
 	size_t n_bytes; /* that have been put in */
 };
 
-/* A reference as a fact: shortened, between two characters, when it is very long. */
-static json_t *reference_json(const struct jobrefs_match *match)
-{
-	size_t len = match->len;
-
-	if (len > 1024)
-		for (len = 1024; len > 0 && ((unsigned char)match->text[len] & 0xc0) == 0x80;)
-			len--;
-	return json_stringn(match->text, len);
-}
-
 static json_t *fail(const struct resolving *r, const struct jobrefs_place *place,
 		    const struct jobrefs_match *match, const char *why)
 {
@@ -232,7 +225,7 @@ static json_t *fail(const struct resolving *r, const struct jobrefs_place *place
 	buf_terminate(&path);
 	aw_fail_at(r->err, AW_NEEDS, path.data, "%.*s in %.160s %s", len, match->text, path.data,
 		   why);
-	aw_err_fact(r->err, "reference", reference_json(match));
+	aw_err_fact(r->err, "reference", json_stringn(match->text, match->len));
 	aw_err_fact(r->err, "pointer", json_string(path.data));
 	buf_fini(&path);
 	return NULL;

@@ -21,7 +21,7 @@
  *
  * NAME is what a job may be called, without { and }.  It ends at the first
  * ":/" or ":}", and the pointer at the next "}", so that a key with a "}"
- * cannot be pointed at.
+ * cannot be pointed at.  A pointer has at most JOB_POINTER_MAX_BYTES.
  *
  * References may stand in the values of the keys that the table marks with
  * JK_REFS: those of the job's own kind, "timeout" and "grace".  All others are

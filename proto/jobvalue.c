@@ -30,7 +30,8 @@ static void add_document(struct buf *path, const struct jobvalue_place *c)
 		return;
 	}
 	add_document(path, c->up);
-	buf_addf(path, "/jobs/%zu", c->part);
+	buf_adds(path, "/jobs/");
+	buf_addi(path, (int64_t)c->part);
 }
 
 void jobvalue_add_path(struct buf *path, const struct jobvalue_place *c, const char *name)

@@ -26,10 +26,11 @@
 #define JOB_DEPTH_MAX 16    /* compositions inside one another, the whole included */
 #define JOB_PARTS_MAX 10000 /* of one composition */
 #define JOB_NEEDS_MAX 1000
+#define JOB_POINTER_MAX_BYTES 1024	    /* of a reference */
 #define JOB_REFS_MAX 100000		    /* references to results, in a whole document */
 #define JOB_RESULTS_MAX_BYTES (1024 * 1024) /* what references put into one job's document */
-#define JOB_MEMBERS_MAX 4096 /* of env, of headers */
-#define JOB_VALUES_MAX 10000 /* in value */
+#define JOB_MEMBERS_MAX 4096		    /* of env, of headers */
+#define JOB_VALUES_MAX 10000		    /* in value */
 #define JOB_RETRIES_MAX 1000000
 #define JOB_RETRY_FACTOR_MAX 100
 #define JOB_RETRY_ON_MAX 64
