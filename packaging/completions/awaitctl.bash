@@ -32,54 +32,9 @@ _awaitctl()
 			COMPREPLY+=("${line#"$behind"}")
 			;;
 		esac
-<<<<<<< HEAD
 	done < <("${COMP_WORDS[0]}" __complete -- "${words[@]}" 2>/dev/null)
 	[[ $line == :* ]] && compopt -o filenames 2>/dev/null
 	return 0
-=======
-	done
-
-	case $prev in
-	--socket | --output | --stdin-file | -f | --file)
-		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
-		return
-		;;
-	--cwd)
-		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
-		return
-		;;
-	--state) words='waiting running stopping done' ;;
-	--outcome) words='succeeded failed timed_out cancelled skipped lost' ;;
-	--kind) words='timer fetch worker gather sequence race' ;;
-	--stream) words='both stdout stderr' ;;
-	--on-lost) words='retry fail' ;;
-	esac
-
-	if [[ -z $words ]]; then
-		if [[ $cur == -* && $command == @(submit|run) && -n $kind ]]; then
-			words=$(_awaitctl_options "$program" "$command" "$kind")
-		elif [[ $cur == -* ]]; then
-			words=$(_awaitctl_options "$program" $command)
-		else
-			case $command in
-			'') words=$(_awaitctl_commands "$program") ;;
-			submit | run)
-				if [[ -z $kind ]]; then
-					words='worker fetch timer'
-				elif [[ $kind == worker ]]; then
-					mapfile -t COMPREPLY < <(compgen -c -- "$cur")
-					return
-				fi
-				;;
-			cancel | wait) words=$(_awaitctl_ids "$program" waiting,running,stopping) ;;
-			remove) words=$(_awaitctl_ids "$program" 'done') ;;
-			show | output | timeline) words=$(_awaitctl_ids "$program" waiting,running,stopping,done) ;;
-			queue) [[ -z $kind ]] && words='list set pause resume' ;;
-			esac
-		fi
-	fi
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
->>>>>>> 020d311 (client: list draws compositions as a tree; timeline)
 }
 
 complete -F _awaitctl awaitctl
