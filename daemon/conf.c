@@ -34,6 +34,12 @@ const struct conf_setting conf_settings[] = {
 	  "longest time that running work gets to end when the daemon stops" },
 	{ "daemon", "allow_unsafe_fs", CONF_BOOL, AT(allow_unsafe_fs), 0, 0, "no", false,
 	  "start although the state directory is on a network file system, which may lose jobs" },
+	{ "storage", "reserve", CONF_SIZE, AT(reserve_bytes), 0, 16 * GIB, "16M", false,
+	  "size of a file that is given up when the disk is full, so that what becomes of jobs "
+	  "can be stored; an eighth of the file system at most; 0 is none" },
+	{ "storage", "min_free", CONF_SIZE, AT(min_free_bytes), 0, 1024 * GIB, "64M", false,
+	  "with less space than this left on the disk no new jobs are taken; an eighth of the "
+	  "file system at most; 0 takes them until it is full" },
 	{ "access", "socket_group", CONF_GROUP, AT(socket_group), 0, 0, "awaitd", false,
 	  "group that may use the system instance by a socket that awaitd makes itself; empty is "
 	  "its own" },

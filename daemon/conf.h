@@ -63,6 +63,9 @@ struct conf {
 	int log_level;		 /* syslog priority */
 	int64_t stop_timeout_us; /* 20 s */
 	bool allow_unsafe_fs;
+	/* [storage] an eighth of the file system at most; 0 = none (R1.6) */
+	int64_t reserve_bytes;	/* 16 MiB */
+	int64_t min_free_bytes; /* 64 MiB */
 	/* [access] system instance only */
 	char *socket_group, *admin_group; /* "" = none */
 	/* [quotas] of one user; 0 = none; root has none */

@@ -36,6 +36,8 @@ enum {
 	EXIT_CONFIG = 78,
 };
 
+static bool is_stopping;
+
 static void print_line(const char *line)
 {
 	(void)printf("%s\n", line);
@@ -71,6 +73,22 @@ static void on_store_fatal(int exit_status, const char *message)
 	_exit(exit_status);
 }
 
+/* What the manager shows of us while nothing else happens. */
+static const char *status_now(void)
+{
+	return store_is_degraded(engine_store())
+		       ? "degraded: storage_full: little space is left on the disk of the state "
+			 "directory; no new jobs are taken"
+		       : "running";
+}
+
+static void on_degraded(bool is_degraded)
+{
+	(void)is_degraded;
+	if (!is_stopping)
+		notify_status(status_now());
+}
+
 static void on_stopped(void)
 {
 	notify_stopping();
@@ -79,6 +97,7 @@ static void on_stopped(void)
 
 void daemon_shutdown(bool drain)
 {
+	is_stopping = true;
 	/*
 	 * The manager would kill us when its time to stop is over; what is drained may run for
 	 * hours.
@@ -110,7 +129,7 @@ static void reload(void)
 		daemon_settings_changed();
 	json_decref(restart);
 	aw_err_fini(&err);
-	notify_ready("running");
+	notify_ready(is_stopping ? "stopping" : status_now());
 }
 
 static void on_signal(int signo)
@@ -158,6 +177,7 @@ static int start_loop(struct aw_err *err)
 	int r = loop_init();
 
 	(void)sigaction(SIGPIPE, &ignore, NULL);
+	(void)sigaction(SIGXFSZ, &ignore, NULL); /* a file's size limit is an error of the write */
 	for (size_t i = 0; r == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
 		r = loop_on_signal(signals[i], on_signal);
 	if (r < 0)
@@ -210,7 +230,7 @@ static int serve(struct store *store)
 		return leave(status, &err);
 	if (server_open(&err) < 0)
 		return leave(EXIT_FAILURE, &err);
-	notify_ready("running");
+	notify_ready(status_now());
 	notify_watchdog_start();
 	log_info("awaitd %s is ready: socket %s, state %s", PACKAGE_VERSION, conf->socket_path,
 		 conf->state_dir);
@@ -225,7 +245,10 @@ static int run_with_store(bool is_init)
 		.state_dir = conf->state_dir,
 		.is_init = is_init,
 		.allow_unsafe_fs = conf->allow_unsafe_fs,
+		.reserve_bytes = conf->reserve_bytes,
+		.min_free_bytes = conf->min_free_bytes,
 		.on_fatal = on_store_fatal,
+		.on_degraded = on_degraded,
 		.log = log_from_store,
 	};
 	struct aw_err err = { 0 };

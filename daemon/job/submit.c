@@ -148,7 +148,8 @@ static void on_inserted(struct store_op *op)
 		refuse(s, document_of(s, at));
 	} else if (op->result == -ENOSPC) {
 		aw_fail(&s->err, AW_STORAGE_FULL,
-			"the disk of the state directory is full: make space, or remove jobs");
+			"hardly any space is left on the disk of the state directory: make space, "
+			"or remove jobs");
 	} else if (op->result < 0) {
 		aw_fail(&s->err, AW_INTERNAL, "the job could not be stored");
 	} else {

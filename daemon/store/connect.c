@@ -161,6 +161,7 @@ static int quick_check(struct store *s, struct aw_err *err)
 static int start_wal(struct store *s, struct aw_err *err)
 {
 	bool is_wal = false;
+	char limit[64];
 	int rc = db_text_is(s->db, "PRAGMA journal_mode = WAL", "wal", &is_wal);
 
 	if (rc == SQLITE_OK && !is_wal)
@@ -168,8 +169,11 @@ static int start_wal(struct store *s, struct aw_err *err)
 	if (rc == SQLITE_OK)
 		/* Checkpoints are thread.c's, which must see their errors (R1.5). */
 		rc = db_exec(s->db, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
-				    "PRAGMA journal_size_limit = 8388608;"
 				    "PRAGMA cache_size = -16384");
+	snprintf(limit, sizeof(limit), "PRAGMA journal_size_limit = %lld",
+		 (long long)s->room.wal_max_bytes);
+	if (rc == SQLITE_OK)
+		rc = db_exec(s->db, limit);
 	return rc == SQLITE_OK ? 0 : connect_fail(s->db, s->path, rc, err);
 }
 

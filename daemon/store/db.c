@@ -3,6 +3,7 @@
 
 #include "daemon/store/db.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,6 +155,21 @@ void db_rollback(sqlite3 *db)
 bool db_is_full(int rc)
 {
 	return (rc & 0xff) == SQLITE_FULL;
+}
+
+int db_judge_write(sqlite3 *db, bool is_checkpoint, int rc)
+{
+	int which = is_checkpoint ? SQLITE_FCNTL_FILE_POINTER : SQLITE_FCNTL_JOURNAL_POINTER;
+	sqlite3_file *file = NULL;
+	int e = 0;
+
+	/* A sync that says so is another matter: who knows what was lost then? */
+	if (rc != SQLITE_IOERR_WRITE)
+		return rc;
+	/* Not sqlite3_system_errno(), which is what errno happens to be by now. */
+	if (sqlite3_file_control(db, "main", which, &file) == SQLITE_OK && file && file->pMethods)
+		(void)file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &e);
+	return e == EDQUOT || e == EFBIG ? SQLITE_FULL : rc;
 }
 
 int db_exit_status(int rc)

@@ -42,6 +42,11 @@ void db_rollback(sqlite3 *db);
 
 /* The disk (or the size that the file may have) is used up; nothing was written or lost. */
 bool db_is_full(int rc);
+/*
+ * The code of a transaction or a checkpoint: SQLite takes ENOSPC alone for a
+ * full disk, but a quota and the size that a file may have are such, too.
+ */
+int db_judge_write(sqlite3 *db, bool is_checkpoint, int rc);
 /* The daemon's exit status for an SQLite error: 65 damaged, 75 in use, 74 all others. */
 int db_exit_status(int rc);
 

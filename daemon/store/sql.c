@@ -13,7 +13,9 @@
 static const char *const texts[N_SQL] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
-	[SQL_PROBE] = "UPDATE meta SET value = value WHERE key = 'next_seq'",
+	/* Another value each time: SQLite does not write what is there already. */
+	[SQL_PROBE] = "INSERT INTO meta VALUES ('probe', 1)"
+		      " ON CONFLICT (key) DO UPDATE SET value = value + 1",
 	[SQL_META_SET] = "UPDATE meta SET value = ?2 WHERE key = ?1",
 	[SQL_COUNT_SET] = "UPDATE count SET value = ?2 WHERE what = ?1",
 	[SQL_BOOT_INSERT] = "INSERT INTO boot (n, boot_id) VALUES (?1, ?2)",

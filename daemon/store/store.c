@@ -22,9 +22,6 @@
 #include "daemon/store/store_int.h"
 #include "proto/xalloc.h"
 
-/* As much of the WAL as is used between two checkpoints, and a batch beyond. */
-#define WAL_LAID_OUT_BYTES (INT64_C(1200) * (4096 + 24) + 32)
-
 /* ---- lists of requests ---- */
 
 void op_list_add(struct op_list *list, struct store_op *op)
@@ -148,16 +145,40 @@ static void on_fatal(struct loop_task *task)
 	s->options.on_fatal(s->fatal_status, s->fatal_message);
 }
 
+/* Perhaps there and back meanwhile: then it is told twice what it is. */
+static void on_room(struct loop_task *task)
+{
+	struct store *s = container_of(task, struct store, room_task);
+	bool is_degraded;
+
+	pthread_mutex_lock(&s->lock);
+	s->is_room_posted = false;
+	is_degraded = s->figures.is_degraded;
+	pthread_mutex_unlock(&s->lock);
+	if (s->options.on_degraded)
+		s->options.on_degraded(is_degraded);
+}
+
 /* ---- figures ---- */
+
+static bool get_flag(struct store *s, const bool *flag)
+{
+	bool value;
+
+	pthread_mutex_lock(&s->lock);
+	value = *flag;
+	pthread_mutex_unlock(&s->lock);
+	return value;
+}
 
 bool store_is_full(struct store *s)
 {
-	bool is_full;
+	return get_flag(s, &s->figures.is_full);
+}
 
-	pthread_mutex_lock(&s->lock);
-	is_full = s->figures.is_full;
-	pthread_mutex_unlock(&s->lock);
-	return is_full;
+bool store_is_degraded(struct store *s)
+{
+	return get_flag(s, &s->figures.is_degraded);
 }
 
 void store_stats(struct store *s, struct store_stats *ret)
@@ -272,8 +293,8 @@ static int prepare(struct store *s, struct aw_err *err)
 	if (rc != SQLITE_OK)
 		/* The tally's verdict is not in the connection's message. */
 		return connect_fail(rc == SQLITE_CORRUPT ? NULL : s->db, s->path, rc, err);
-	rc = db_lay_out_wal(s->db, WAL_LAID_OUT_BYTES);
-	if (rc != SQLITE_OK && !db_is_full(rc))
+	rc = room_open(s);
+	if (rc != SQLITE_OK)
 		return connect_fail(NULL, s->path, rc, err);
 	for (int i = 0; i < N_JOB_STATES; i++)
 		s->figures.by_state[i] = (uint64_t)s->tally.by_state[i];
@@ -329,12 +350,14 @@ int store_open_schema(const struct store_options *options, const struct schema *
 	s->lock_fd = s->wake_fd = -1;
 	s->flush_task.fn = on_flush;
 	s->fatal_task.fn = on_fatal;
+	s->room_task.fn = on_room;
 	pthread_mutex_init(&s->lock, NULL);
 	db_init_library(options->log);
 	r = guard_dir(options->state_dir, true, options->allow_unsafe_fs, &s->dir, &s->lock_fd,
 		      err);
 	if (r == 0) {
 		s->path = xasprintf("%s/%s", s->dir, STORE_FILE);
+		room_measure(s);
 		r = connect_open(s, schema, err);
 	}
 	if (r == 0)
@@ -389,7 +412,7 @@ void store_close(struct store *s)
 		return;
 	stop_thread(s);
 	/* Our tasks may stand in the loop's queue: they must have run before we go. */
-	while (s->flush_task.is_queued ||
+	while (s->flush_task.is_queued || get_flag(s, &s->is_room_posted) ||
 	       (s->fatal_status != 0 ? !s->is_fatal_told : s->n_unanswered > 0))
 		loop_turn(false);
 	if (s->fatal_status == 0)

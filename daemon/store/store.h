@@ -30,7 +30,8 @@
  * An I/O error makes the outcome of the pending group unknown: nothing of it
  * is answered, options.on_fatal is called on the loop instead (R1.5).  A full
  * disk is not fatal: inserts of the group get -ENOSPC, changes of existing
- * jobs are kept and tried again until they succeed (R1.6).
+ * jobs are kept and tried again until they succeed (R1.6).  Inserts get that
+ * as well while little space is left.
  */
 struct store;
 
@@ -38,6 +39,9 @@ struct store_options {
 	const char *state_dir; /* made if it is missing, 0700 */
 	bool is_init;	      /* --init: make a new database where a missing one would be refused */
 	bool allow_unsafe_fs; /* R1.14 */
+	/* R1.6; an eighth of the file system at most: kept in reserve, and free for new jobs */
+	int64_t reserve_bytes, min_free_bytes;
+	void (*on_degraded)(bool is_degraded); /* on the loop, at every change; NULL = nobody */
 	void (*on_fatal)(int exit_status, const char *message); /* on the loop: 65 or 74 */
 	void (*log)(int priority, const char *message);		/* any thread; syslog priorities */
 };
@@ -554,10 +558,17 @@ struct store_stats {
 	uint64_t by_state[N_JOB_STATES];
 	uint64_t by_outcome[N_JOB_OUTCOMES];
 	size_t n_queued; /* requests not yet answered */
-	bool is_full;	 /* degraded: storage_full */
+	/*
+	 * Degraded: new jobs get -ENOSPC, since little space is left, or since the
+	 * disk is_full: commits fail, and changes of jobs wait.
+	 */
+	bool is_degraded, is_full;
+	int64_t free_bytes;    /* on the file system, when it was last looked at */
+	int64_t reserve_bytes; /* kept in reserve now */
 };
 void store_stats(struct store *store, struct store_stats *ret);
-/* is_full alone, without a system call. */
+/* is_full and is_degraded alone, without a system call. */
 bool store_is_full(struct store *store);
+bool store_is_degraded(struct store *store);
 
 #endif

@@ -30,6 +30,19 @@ struct tally {
 	int64_t kept_bytes, pruned_seq, history_seq;
 };
 
+#define DB_PAGE_BYTES 4096
+#define WAL_FRAME_BYTES (DB_PAGE_BYTES + 24)
+
+/* What room.c knows of the space on the disk.  Sizes are those that hold on this file system. */
+struct room {
+	int64_t reserve_bytes;		  /* what is kept in reserve; 0 = nothing */
+	int64_t min_free_bytes;		  /* with less no new jobs are taken */
+	int64_t wal_bytes, wal_max_bytes; /* laid out in advance; what it may keep after use */
+	bool has_reserve;
+	bool is_low;
+	struct mono look_at; /* the next look */
+};
+
 struct store {
 	struct store_options options; /* state_dir is store->dir */
 	char *dir, *path;	      /* own; real paths */
@@ -50,6 +63,7 @@ struct store {
 	size_t n_unanswered;
 	struct loop_task fatal_task;
 	bool is_fatal_told;
+	struct loop_task room_task;
 
 	/* shared, under the lock */
 	pthread_mutex_t lock;
@@ -60,6 +74,7 @@ struct store {
 	struct store_stats figures; /* all but what store_stats() finds out itself */
 	int fatal_status;	    /* 0 = all is well */
 	char fatal_message[512];
+	bool is_room_posted; /* room_task is on its way */
 
 	/* the thread's, after store_open() has started it */
 	pthread_t thread;
@@ -73,9 +88,11 @@ struct store {
 	struct op_list reads; /* queries that may run: all writes before them are committed */
 	struct op_list kept;  /* changes that found the disk full */
 	struct store_backup *backup; /* being made; NULL = none */
-	bool is_full;
+	struct room room;
+	bool is_full;	      /* commits find no room */
 	struct mono retry_at; /* while the disk is full */
 	int wal_frames;	      /* since the last checkpoint */
+	bool is_log_long;     /* it has grown beyond what was laid out */
 	bool has_worked;      /* the connection is the thread's now, not store_each_live()'s */
 };
 
@@ -100,6 +117,23 @@ int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err);
 
 /* thread.c */
 void *thread_main(void *store);
+
+/* room.c: before the database is opened, when it is ready (an SQLite code); then the thread's */
+void room_measure(struct store *s);
+int room_open(struct store *s);
+/* Is there too little for new jobs?  Looks now and then; a commit must not be under way. */
+bool room_is_low(struct store *s);
+/* A commit found the disk full.  true: now there is some room for another try. */
+bool room_give_reserve(struct store *s);
+void room_set_full(struct store *s, bool is_full);
+/*
+ * The reserve is used up but for what the log may need to get into the
+ * database.  Without that the log could not begin anew, and nothing, not even
+ * a removal, could be stored any more.
+ */
+bool room_is_tight(const struct store *s);
+/* Full, and nothing waits to be stored: is it worth a try? */
+bool room_may_probe(const struct store *s);
 
 /*
  * backup.c, on the store's thread between transactions.  true: @b is over, its

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <sysexits.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -23,10 +22,9 @@
 
 #define ROWS_PER_COMMIT 1000
 #define QUERY_ROWS 10000 /* looked at by one query, and after as many the next writes come first */
-#define CHECKPOINT_FRAMES 1000
 #define IDLE_CHECKPOINT_MS 5000
 #define FULL_RETRY_MS 100
-#define PROBE_FREE_BYTES (1 << 20)
+#define LOW_LOOK_MS 500
 
 /* ---- answers ---- */
 
@@ -70,21 +68,6 @@ static void publish(struct store *s, struct mono began, size_t n_rows)
 	if (us > f->commit_max_us)
 		f->commit_max_us = us;
 	pthread_mutex_unlock(&s->lock);
-}
-
-static void set_full(struct store *s, bool is_full)
-{
-	if (is_full)
-		s->retry_at = mono_in_us(FULL_RETRY_MS * 1000);
-	if (s->is_full == is_full)
-		return;
-	pthread_mutex_lock(&s->lock);
-	s->is_full = s->figures.is_full = is_full;
-	pthread_mutex_unlock(&s->lock);
-	store_log(s, LOG_WARNING,
-		  is_full ? "the disk is full: %s takes no new jobs until there is space"
-			  : "there is space on the disk again: %s takes new jobs",
-		  s->path);
 }
 
 /* ---- one transaction ---- */
@@ -209,6 +192,7 @@ static int transact(struct store *s, const struct op_list *list)
 		rc = write_all(s, list);
 	if (rc == SQLITE_OK)
 		rc = sql_run(store_sql(s, SQL_COMMIT));
+	rc = db_judge_write(s->db, false, rc);
 	if (rc != SQLITE_OK) {
 		db_rollback(s->db);
 		s->tally = s->committed;
@@ -223,6 +207,38 @@ static int transact(struct store *s, const struct op_list *list)
 	return SQLITE_OK;
 }
 
+/* ---- the log ---- */
+
+static int try_checkpoint(struct store *s, int mode)
+{
+	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, NULL, NULL);
+
+	return db_judge_write(s->db, true, rc);
+}
+
+/*
+ * Not left to SQLite's own automatic one, which swallows errors: after a
+ * failed sync a second try would succeed without having written (R1.5).
+ * Nor is the log truncated: growing it again would cost every commit.
+ */
+static int checkpoint(struct store *s, int mode)
+{
+	int rc = try_checkpoint(s, mode);
+
+	/* The database grows by what the reserve was. */
+	if (db_is_full(rc) && room_give_reserve(s))
+		rc = try_checkpoint(s, mode);
+	if (rc == SQLITE_OK)
+		s->wal_frames = 0;
+	return db_is_full(rc) ? SQLITE_OK : rc;
+}
+
+/* Five sixths of the log are used: the rest is for the next transaction. */
+static bool is_log_used_up(const struct store *s)
+{
+	return s->wal_frames >= s->room.wal_bytes / WAL_FRAME_BYTES * 5 / 6;
+}
+
 /* ---- a full disk (R1.6) ---- */
 
 /* Is nothing but new jobs asked for, up to the last of those that belong together with @op? */
@@ -233,8 +249,8 @@ static bool is_refusable(const struct store_op *op)
 	return op->type == STORE_INSERT;
 }
 
-/* New jobs are refused; what concerns those that exist is kept and tried again. */
-static void refuse(struct store *s, struct op_list *list)
+/* New jobs are refused; what concerns those that exist goes to @rest. */
+static void refuse_new(struct op_list *list, struct op_list *rest)
 {
 	struct op_list refused = { 0 };
 
@@ -246,18 +262,99 @@ static void refuse(struct store *s, struct op_list *list)
 
 			is_with_next = op->is_with_next;
 			op->result = is_refused ? -ENOSPC : 0;
-			op_list_add(is_refused ? &refused : &s->kept, op);
+			op_list_add(is_refused ? &refused : rest, op);
 		}
 	}
 	answer(&refused);
 }
 
-static bool has_room(const struct store *s)
+static void set_full(struct store *s)
 {
-	struct statvfs fs;
+	s->retry_at = mono_in_us(FULL_RETRY_MS * 1000);
+	room_set_full(s, true);
+}
 
-	return fstatvfs(s->lock_fd, &fs) < 0 ||
-	       (uint64_t)fs.f_bavail * fs.f_frsize >= PROBE_FREE_BYTES;
+/* The first of @list, about @max_rows of them: what belongs together stays together. */
+static struct op_list take_some(struct op_list *list, size_t max_rows)
+{
+	struct op_list some = { 0 };
+	bool is_with_next = false;
+	size_t n_rows = 0;
+
+	while (list->first && (n_rows < max_rows || is_with_next)) {
+		struct store_op *op = op_list_pop(list);
+
+		op_list_add(&some, op);
+		n_rows += rows_of(op);
+		is_with_next = op->is_with_next;
+	}
+	return some;
+}
+
+/*
+ * Removals make room for the rest.  They may go first: who asked for them has
+ * seen the end of those jobs, so it is stored already.
+ */
+static void removals_first(struct op_list *list)
+{
+	struct op_list removals = { 0 }, rest = { 0 };
+
+	while (list->first) {
+		struct op_list group = take_some(list, 1);
+
+		op_list_append(group.first->type == STORE_REMOVE ? &removals : &rest, &group);
+	}
+	op_list_append(list, &removals);
+	op_list_append(list, &rest);
+}
+
+static bool has_more_than_removals(const struct op_list *list)
+{
+	for (const struct store_op *op = list->first; op; op = next_of(op))
+		if (op->type != STORE_REMOVE)
+			return true;
+	return false;
+}
+
+/*
+ * Store what was kept, at worst one by one; with nothing kept, try whether the
+ * disk takes anything again.  An SQLite code; with 0 the disk is not full now.
+ */
+static int store_kept(struct store *s)
+{
+	size_t max_rows = ROWS_PER_COMMIT;
+	int rc = SQLITE_OK;
+
+	/* When all of the log is in the database it begins anew, and need not grow. */
+	if (s->wal_frames > 0)
+		rc = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+	removals_first(&s->kept);
+	while (rc == SQLITE_OK) {
+		struct op_list some = take_some(&s->kept, max_rows);
+
+		rc = has_more_than_removals(&some) && room_is_tight(s) ? SQLITE_FULL
+								       : transact(s, &some);
+		if (rc == SQLITE_OK) {
+			bool is_last = !s->kept.first;
+
+			/* Before the answers, so that whoever has one finds it so. */
+			if (is_last)
+				room_set_full(s, false);
+			answer(&some);
+			if (is_last)
+				break;
+			if (is_log_used_up(s))
+				rc = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
+			continue;
+		}
+		op_list_append(&some, &s->kept);
+		s->kept = some;
+		if (!db_is_full(rc) || max_rows == 1)
+			break;
+		max_rows /= 10;
+		rc = SQLITE_OK;
+	}
+	return rc;
 }
 
 /*
@@ -270,43 +367,57 @@ static bool try_again(struct store *s, int *ret_rc)
 
 	if (now_mono().ns < s->retry_at.ns)
 		return false;
-	if (!s->kept.first && !has_room(s)) {
-		set_full(s, true);
+	if (!s->kept.first && !room_may_probe(s)) {
+		set_full(s);
 		return false;
 	}
-	rc = transact(s, &s->kept);
-	if (rc == SQLITE_OK) {
-		set_full(s, false);
-		answer(&s->kept);
+	rc = store_kept(s);
+	if (rc == SQLITE_OK)
 		return true;
-	}
 	if (db_is_full(rc))
-		set_full(s, true);
+		set_full(s);
 	else
 		*ret_rc = rc;
 	return false;
 }
 
+/* The disk is full: what of @writes is not refused is kept, and the reserve may take it at once. */
+static int on_full(struct store *s, struct op_list *writes)
+{
+	int rc = SQLITE_OK;
+
+	(void)room_give_reserve(s);
+	set_full(s);
+	refuse_new(writes, &s->kept);
+	s->retry_at.ns = 0;
+	try_again(s, &rc);
+	return rc;
+}
+
 /* An SQLite code that ends the store, or 0. */
 static int commit(struct store *s, struct op_list *writes)
 {
+	struct op_list rest = { 0 };
 	int rc = SQLITE_OK;
 
 	if (s->is_full && !try_again(s, &rc)) {
 		if (rc == SQLITE_OK)
-			refuse(s, writes);
+			refuse_new(writes, &s->kept);
 		return rc;
+	}
+	if (room_is_low(s)) {
+		refuse_new(writes, &rest);
+		writes = &rest;
 	}
 	if (!writes->first)
 		return SQLITE_OK;
+	if (s->room.is_low && room_is_tight(s))
+		return on_full(s, writes);
 	rc = transact(s, writes);
-	if (rc == SQLITE_OK) {
+	if (rc == SQLITE_OK)
 		answer(writes);
-	} else if (db_is_full(rc)) {
-		set_full(s, true);
-		refuse(s, writes);
-		rc = SQLITE_OK;
-	}
+	else if (db_is_full(rc))
+		rc = on_full(s, writes);
 	return rc;
 }
 
@@ -374,19 +485,20 @@ static void run_backup(struct store *s)
 }
 
 /*
- * Not left to SQLite's own automatic one, which swallows errors: after a
- * failed sync a second try would succeed without having written (R1.5).
- * Nor is the log truncated: growing it again would cost every commit.
+ * Nobody waits.  Shrink a log that a large transaction has made long; what is
+ * laid out in advance stays as it is.  While space is short, what the log has
+ * nobody else can take.
  */
-static int checkpoint(struct store *s, int min_frames)
+static int idle_checkpoint(struct store *s)
 {
-	int rc;
+	bool is_long = s->is_log_long && !s->room.is_low;
+	int rc = checkpoint(s, is_long ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE);
 
-	if (s->wal_frames < min_frames)
-		return SQLITE_OK;
-	rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	if (rc == SQLITE_OK)
-		s->wal_frames = 0;
+	s->wal_frames = 0; /* one that could not finish waits for the next commit */
+	if (rc != SQLITE_OK || !is_long)
+		return rc;
+	s->is_log_long = false;
+	rc = db_lay_out_wal(s->db, s->room.wal_bytes);
 	return db_is_full(rc) ? SQLITE_OK : rc;
 }
 
@@ -397,6 +509,7 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int n_frames)
 	(void)db;
 	(void)name;
 	s->wal_frames = n_frames;
+	s->is_log_long |= n_frames > s->room.wal_bytes / WAL_FRAME_BYTES;
 	return SQLITE_OK;
 }
 
@@ -410,8 +523,8 @@ static int round_trip(struct store *s)
 		rc = commit(s, &writes);
 	if (rc == SQLITE_OK)
 		rc = run_reads(s);
-	if (rc == SQLITE_OK)
-		rc = checkpoint(s, CHECKPOINT_FRAMES);
+	if (rc == SQLITE_OK && is_log_used_up(s))
+		rc = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
 	if (rc == SQLITE_OK)
 		run_backup(s);
 	return rc;
@@ -419,11 +532,19 @@ static int round_trip(struct store *s)
 
 /* ---- waiting ---- */
 
+/* Is there something for idle_checkpoint() to do? */
+static bool has_log(const struct store *s)
+{
+	return s->wal_frames > 0 || s->is_log_long;
+}
+
 static int wait_ms(const struct store *s)
 {
 	if (s->is_full)
 		return FULL_RETRY_MS;
-	return s->has_worked && s->wal_frames > 0 ? IDLE_CHECKPOINT_MS : -1;
+	if (s->room.is_low)
+		return LOW_LOOK_MS;
+	return s->has_worked && has_log(s) ? IDLE_CHECKPOINT_MS : -1;
 }
 
 /* false: nothing came in time. */
@@ -467,13 +588,11 @@ static bool take(struct store *s, bool *ret_stop)
 /* The time for what needs no request has come: a retry, or a checkpoint while nobody waits. */
 static int on_idle(struct store *s)
 {
-	int rc = SQLITE_OK;
-
 	if (s->is_full)
 		return round_trip(s);
-	rc = checkpoint(s, 1);
-	s->wal_frames = 0; /* one that could not finish waits for the next commit */
-	return rc;
+	if (s->room.is_low)
+		(void)room_is_low(s);
+	return has_log(s) ? idle_checkpoint(s) : SQLITE_OK;
 }
 
 /* At the end: one last try; what cannot be kept is told so. */

@@ -242,6 +242,7 @@ START_TEST(shown_settings)
 	want = json_loads(
 		"{\"daemon.log_level\":\"info\",\"daemon.stop_timeout\":20,"
 		"\"daemon.allow_unsafe_fs\":false,"
+		"\"storage.reserve\":16777216,\"storage.min_free\":67108864,"
 		"\"access.socket_group\":\"awaitd\",\"access.admin_group\":\"awaitd-admin\","
 		"\"quotas.unfinished_jobs\":0,\"quotas.document_bytes\":0,"
 		"\"connections.max_connections\":256,\"connections.reserved_for_root\":8,"

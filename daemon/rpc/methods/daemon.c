@@ -102,6 +102,8 @@ static struct rpc_done info(struct rpc_call *call, json_t *params)
 	set(o, "uid", json_integer((json_int_t)geteuid()));
 	set(o, "state_dir", json_string(conf->state_dir));
 	set(o, "started_at", json_string(started));
+	set(o, "degraded",
+	    store_is_degraded(engine_store()) ? json_string("storage_full") : json_null());
 	add_limits(add_object(o, "limits"));
 	set(o, "settings", conf_to_json(conf));
 	return rpc_reply(call, o);
@@ -155,7 +157,10 @@ static void add_store(json_t *store, const struct store_stats *s)
 	set(store, "commit_max", duration_to_json(s->commit_max_us));
 	set_count(store, "wal_bytes", (uint64_t)s->wal_bytes);
 	set_count(store, "database_bytes", (uint64_t)s->db_bytes);
+	set(store, "degraded", s->is_degraded ? json_string("storage_full") : json_null());
 	set(store, "full", json_boolean(s->is_full));
+	set_count(store, "free_bytes", (uint64_t)s->free_bytes);
+	set_count(store, "reserve_bytes", (uint64_t)s->reserve_bytes);
 }
 
 static void add_loop(json_t *o)

@@ -35,7 +35,8 @@ int reply_store_failed(struct aw_err *err, int result)
 	if (result == -ENOSPC)
 		return aw_fail(
 			err, AW_STORAGE_FULL,
-			"the disk of the state directory is full: make space, or remove jobs");
+			"hardly any space is left on the disk of the state directory: make space, "
+			"or remove jobs");
 	return aw_fail(err, AW_INTERNAL, "the store could not do this: %s", strerror(-result));
 }
 
