@@ -6,8 +6,7 @@
 
 JSON: socket, book (the file to write), number, seed, journal (the workers'
 file), mark, and, optionally, web (URL of the fault server), files (a folder for
-fetches), count (submits, then end), depth, workers (at most so many per life of the daemon),
-trees (submit compositions).
+fetches), count (submits, then end), depth, workers (at most so many per life of the daemon).
 
 It submits, waits for jobs, cancels some, and connects again when the daemon has
 died, until it is killed.  Each line of the book is one fact, in the
@@ -59,6 +58,7 @@ class Load:
         self.book = Book(setup["book"])
         self.depth = setup.get("depth", 8)
         self.left = setup.get("count")
+        self.known = []   # ids of the last jobs
         self.n_named = 0
         self.n_workers = 0
         self.asked = {}   # request id -> (what, fact)
@@ -93,6 +93,35 @@ class Load:
             document["overwrite"] = True
         return document
 
+    def tree(self, depth=2):
+        """A composition of timers, workers and other compositions."""
+        parts = []
+        for _ in range(self.chance.randint(1, 4)):
+            dice = self.chance.randrange(8)
+            if dice < 2 and self.n_workers < self.setup.get("workers", 6):
+                parts.append(self.worker())
+            elif dice < 4 and depth > 1:
+                parts.append(self.tree(depth - 1))
+            else:
+                parts.append({"kind": "timer", "sleep": self.chance.choice((0, 0.01, 0.2))})
+        kind = self.chance.choice(("gather", "sequence", "race"))
+        document = {"kind": kind, "jobs": parts}
+        if kind == "gather" and self.chance.randrange(2):
+            document["on_failure"] = "continue"
+        return document
+
+    def spice(self, document):
+        """What engages more of the engine."""
+        if document["kind"] == "worker" and self.chance.randrange(3) == 0:
+            document["retry"] = {"max": 2, "delay": 0.05}
+        if self.known and self.chance.randrange(6) == 0:
+            document["needs"] = [{"job": self.chance.choice(self.known),
+                                  "on": self.chance.choice(("success", "failure", "done"))}]
+        if self.chance.randrange(12) == 0:
+            document["timeout"] = self.chance.choice((0.05, 0.5))
+        if self.chance.randrange(12) == 0:
+            document["deadline"] = self.chance.choice((0.1, 1))
+
     def document(self):
         self.n_named += 1
         name = f"c{self.setup['number']}n{self.n_named}"
@@ -101,11 +130,11 @@ class Load:
             document = self.worker()
         elif what < 10 and "web" in self.setup:
             document = self.fetch(name)
-        elif what < 12 and self.setup.get("trees"):
-            kind = self.chance.choice(("gather", "sequence", "race"))
-            document = {"kind": kind, "jobs": [self.timer() for _ in range(1, 5)]}
+        elif what < 13:
+            document = self.tree()
         else:
             document = self.timer()
+        self.spice(document)
         document["name"] = name
         if self.chance.randrange(3) == 0:
             document["key"] = "key-" + name
@@ -141,6 +170,7 @@ class Load:
     def acknowledged(self, c, document, job):
         self.book.note("acknowledged", name=document["name"], id=job["id"],
                        existing=job["existing"])
+        self.known = self.known[-20:] + [job["id"]]
         dice = self.chance.randrange(8)
         if dice == 0:
             self.ask(c, "job.cancel", {"ids": [job["id"]]}, "cancel", id=job["id"])

@@ -287,8 +287,8 @@ class Halfway(FaultCase):
         for _ in range(HALFWAY):
             earlier = self.put_earlier(chance)
             image = Image(self.copies)
-            # The last changes are the interesting ones: sync, rename, sync.
-            at = n - chance.choice((-1, -1, 0, 1, 2, chance.randrange(n)))
+            # The last changes are the interesting ones: sync, rename, sync; or none is cut.
+            at = chance.choice((0, n - chance.randrange(n), n - chance.randrange(-5, 5)))
             c = self.start_backup(env=self.shim(self.copies, FAULT_CUT=str(at)))
             is_told = False
             with contextlib.suppress(Gone):

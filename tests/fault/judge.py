@@ -13,6 +13,7 @@ What must hold:
   - a cancel that was acknowledged is never forgotten
   - no attempt of a worker starts twice; with on_lost fail there is one attempt
   - whatever has started is known, and an attempt after it only when it did not succeed
+  - whatever has started found done what it needs
   - a composition that was acknowledged has all its parts, and ends after them
   - SQLite and "awaitd --check" find nothing wrong
 """
@@ -30,6 +31,7 @@ from awaitd_test import AWAITD
 
 DATABASE = "awaitd.db"
 COMPOSITIONS = ("gather", "sequence", "race")
+LEAVES_CUT_OFF = ("fetch", "worker")
 AGAIN = ("failed", "timed_out", "lost")  # outcomes of an attempt after which another may come
 
 
@@ -69,6 +71,17 @@ def check_sound(state):
                        stderr=subprocess.STDOUT, text=True)
     if p.returncode != 0:
         raise Verdict(f"awaitd --check ended with status {p.returncode}: {p.stdout}")
+
+
+def runs_once(document):
+    return document.get("on_lost") == "fail" and "retry" not in document
+
+
+def meets(condition, outcome):
+    """Does the end of a job fulfil what another one needs?"""
+    if condition == "success":
+        return outcome == "succeeded"
+    return outcome is not None and (condition == "done" or outcome != "succeeded")
 
 
 def has_column(db, table, column):
@@ -188,8 +201,8 @@ class Judge:
     def compare(self, db, touched, is_last):
         db.row_factory = sqlite3.Row
         rows = self.rows(db, touched | self.open, is_last)
-        for row in rows.values():
-            self.compare_row(row)
+        for number in sorted(rows):  # a job needs only earlier ones
+            self.compare_row(rows[number])
         self.compare_acknowledged(rows, is_last)
         self.compare_told(is_last)
         for number in self.cancelled & set(rows):
@@ -230,8 +243,12 @@ class Judge:
             raise Verdict(f"job {row['id']}, {row['name']}, was never sent")
         if row["kind"] != document["kind"]:
             raise Verdict(f"job {row['id']} is a {row['kind']}, not what was sent")
-        if document.get("on_lost") == "fail" and row["attempt"] > 1:
+        if runs_once(document) and row["attempt"] > 1:
             raise Verdict(f"job {row['id']} may run once and is in attempt {row['attempt']}")
+        for need in document.get("needs", ()) if row["attempt"] else ():
+            if not meets(need["on"], self.done.get(need["job"], (None,))[0]):
+                raise Verdict(f"job {row['id']} started, and job {need['job']}, which it needs, "
+                              f"is {self.done.get(need['job'])}")
 
     def compare_acknowledged(self, rows, is_last):
         lost = [(name, number) for name, number in self.acknowledged.due(is_last)
@@ -304,11 +321,11 @@ class Judge:
         for name, number in self.acknowledged.all.items():
             document = self.sent[name]
             outcome = self.done[number][0]
-            if document["kind"] == "timer" and outcome not in ("succeeded", "cancelled"):
-                raise Verdict(f"timer {number} ended as {outcome}; nothing cuts one off")
+            if document["kind"] not in LEAVES_CUT_OFF and outcome == "lost":
+                raise Verdict(f"{document['kind']} {number} is lost; nothing cuts one off")
             if document["kind"] != "worker":
                 continue
-            if document.get("on_lost") == "fail" and runs[number] > 1:
+            if runs_once(document) and runs[number] > 1:
                 raise Verdict(f"job {number} may run once and ran {runs[number]} times")
             if outcome == "succeeded" and runs[number] == 0:
                 raise Verdict(f"job {number} succeeded and never ran")
