@@ -9,6 +9,7 @@ lie in /debs.  One story: the tests run in the order in which they stand here.
 import contextlib
 import fcntl
 import grp
+import json
 import os
 import pwd
 import re
@@ -266,6 +267,30 @@ class Installed(TestCase):
         self.assertEqual(c.output(worker["id"]), b"out\nerr\n")
         result = ctl("mia", "run", "worker", "--", "sh", "-c", "id -un; exit 5", status=5)
         self.assertEqual(result.out, "awaitd\n")
+
+    def test_journal(self):
+        """Ends that are no successes, with fields to look for; nothing from a job steers it."""
+        c = self.root()
+        failed = c.submit("worker", argv=["sh", "-c", "exit 3"], env={"SECRET": "hush-hush"},
+                          name="x\u202ey")["id"]
+        missing = c.submit("worker", argv=["/no/such\x1b[31m\nAWAITD_JOB=1"])["id"]
+        good = c.submit("timer", sleep=0)["id"]
+        cancelled = c.submit("timer", sleep=3600)["id"]
+        c.call("job.cancel", {"ids": [cancelled]})
+        c.wait(failed, missing, good, cancelled)
+
+        def entries(number):
+            return [json.loads(line) for line in
+                    journal("-o", "json", f"AWAITD_JOB={number}").splitlines()]
+        ends = wait_until(lambda: entries(failed), 10, "the journal has it")
+        self.assertEqual([(e["AWAITD_KIND"], e["AWAITD_ATTEMPT"], e["AWAITD_OUTCOME"],
+                           e["AWAITD_ERROR"], e["PRIORITY"], e["_SYSTEMD_UNIT"]) for e in ends],
+                         [("worker", "1", "failed", "exit", "6", SERVICE)])
+        self.assertEqual([e["AWAITD_OUTCOME"] for e in entries(cancelled)], ["cancelled"])
+        self.assertEqual(entries(good), [], "successes are for the level debug")
+        self.assertEqual([e["AWAITD_ERROR"] for e in entries(missing)], ["spawn"])
+        self.assertNotRegex(entries(missing)[0]["MESSAGE"], "[\x00-\x1f]")
+        self.assertNotIn("hush-hush", journal("-o", "export"))
 
     def test_reload(self):
         pid = main_pid()
