@@ -22,10 +22,10 @@ class Client(TestCase):
         self.c = self.client(self.d)
         self.ctl = self.d.ctl
 
-    def json(self, *words):
+    def json(self, *words, status=0):
         """The protocol's result, and nothing else, on standard output."""
         r = self.ctl("--json", *words)
-        self.assertEqual(r.status, 0, r)
+        self.assertEqual(r.status, status, r)
         self.assertEqual(r.err, "")
         return r.json
 
@@ -234,6 +234,43 @@ class Client(TestCase):
                 self.assertIn(word, r.err)
         self.assertEqual(self.ctl("run", "-f", path, "timer", "0").status, 2)
         self.assertEqual(self.ctl("run", "-f", path + ".none").status, 2)
+
+    def test_run_a_composition(self):
+        def part(value, **more):
+            return {"kind": "timer", "sleep": 0, "value": value, **more}
+
+        def bad():
+            return {"kind": "worker", "argv": ["false"]}
+
+        for doc, status, out in (
+                ({"kind": "gather", "jobs": [part(1), part("b")]}, 0, '[1,"b"]\n'),
+                ({"kind": "gather", "on_failure": "continue", "jobs": [part(1), bad()]}, 1,
+                 "[1,null]\n"),
+                ({"kind": "gather", "jobs": [part(1, sleep=60), bad()]}, 1, ""),
+                ({"kind": "sequence", "jobs": [part({"x": [7]}, name="a"), part("${a:/x/0}")]}, 0,
+                 "7\n"),
+                ({"kind": "sequence", "jobs": [part(1), part(None)]}, 0, "")):
+            with self.subTest(doc):
+                r = self.ctl("run", "-f", "-", stdin=json.dumps(doc))
+                self.assertEqual((r.status, r.out), (status, out), r)
+        job = json.loads(self.ctl("--json", "run", "-f", "-", stdin=json.dumps(
+            {"kind": "race", "jobs": [part(1, sleep=60), part(2)]})).out)
+        self.assertEqual(job["result"], {"winner": 1, "result": 2})
+
+    def test_options_of_needs_and_retry(self):
+        first = self.ctl("submit", "timer", "--value", '{"s": 0, "v": [1]}', "0").lines[0]
+        failed = self.ctl("submit", "worker", "false").lines[0]
+        r = self.ctl("run", "timer", "--needs", first, "--needs", f"{failed}:failure", "--sleep",
+                     "${%s:/s}" % first, "--value", '"${%s:/v}"' % first)
+        self.assertEqual((r.status, r.out), (0, "[1]\n"), r)
+        job = self.json("run", "worker", "--retry-max", "2", "--retry-delay", "1ms",
+                        "--retry-on", "exit:3,timeout", "--", "sh", "-c",
+                        "exit $((4 - $AWAITD_ATTEMPT))", status=2)
+        self.assertEqual((job["attempt"], job["error"]["exit"]), (2, 2),
+                         "exit:3 is tried again, exit:2 is not")
+        job = self.json("run", "timer", "--deadline", "20ms", "--keep", "1h", "60", status=1)
+        self.assertEqual((job["outcome"], job["error"]["code"]), ("timed_out", "deadline"))
+        self.assertEqual(job["spec"]["keep"], 3600)
 
     def test_compositions_come_from_files(self):
         for verb in ("submit", "run"):

@@ -79,6 +79,39 @@ class SubmitFile(TestCase):
                 self.assertIn("earlier", r.err)
                 self.assertEqual(len(r.lines), 2, "those before it stay")
 
+    def test_needs_reach_across_requests(self):
+        """A chain over more documents than one request takes; "@N" counts in the file."""
+        n = 1300
+        docs = [timer(0)] + [{**timer(i), "needs": [f"@{i - 1}"]} for i in range(1, n)]
+        docs[700]["needs"] = ["@3", {"job": "@699", "on": "done"}]
+        docs.append({"kind": "sequence", "needs": ["@5"], "jobs": [
+            {**timer("${v5:}"), "needs": [{"job": "@650"}, f"@{n - 1}"]}]})
+        docs[5]["name"] = "v5"
+        for form in ("lines", "array"):
+            with self.subTest(form):
+                text = json.dumps(docs) if form == "array" else \
+                    "".join(json.dumps(d) + "\n" for d in docs)
+                r = self.submit(text)
+                self.assert_values(r, [*range(n), 5])
+                ids = [int(line) for line in r.lines]
+                self.assertEqual(self.needs(ids[1299]), [(ids[1298], "success")])
+                self.assertEqual(self.needs(ids[700]), [(ids[3], "success"), (ids[699], "done")])
+                part = self.c.get(ids[n])["children"][0]
+                self.assertEqual(self.needs(part), [(ids[650], "success"), (ids[1299], "success")])
+
+    def test_needs_with_keys_are_the_same_each_time(self):
+        """How a file is cut into requests, and what stands before, does not change a document."""
+        def docs(first):
+            return [{**timer(i), "key": f"k{i}", **({"needs": [f"@{first + i // 2}"]} if i else {})}
+                    for i in range(20)]
+        once = self.submit("".join(json.dumps(d) + "\n" for d in docs(0)))
+        self.assertEqual(once.status, 0, once)
+        again = self.submit(json.dumps([timer(i) for i in range(7)] + docs(7)))
+        self.assertEqual((again.status, again.lines[7:]), (0, once.lines), again)
+
+    def needs(self, number):
+        return [(need["job"], need["on"]) for need in self.c.get(number)["needs"]]
+
     def test_bad_line_stops_and_is_named(self):
         lines = [json.dumps(timer(n)) for n in range(6)]
         lines[3] = json.dumps({"kind": "timer", "sleep": 0, "colour": "red"})
