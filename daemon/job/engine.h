@@ -131,6 +131,8 @@ struct job_watch {
 /* true; or false if @id is not live (done, or never was): look into the store then. */
 bool engine_watch(int64_t id, struct job_watch *w);
 void engine_unwatch(struct job_watch *w); /* harmless after ENGINE_ENDED */
+/* Is live job @id, or a composition around it, one of these? */
+bool engine_is_within(int64_t id, const int64_t *ids, size_t n);
 
 /* ---- queues ---- */
 

@@ -31,3 +31,14 @@ void engine_unwatch(struct job_watch *w)
 {
 	list_remove(&w->link);
 }
+
+bool engine_is_within(int64_t id, const int64_t *ids, size_t n)
+{
+	const struct job *job = jobtab_find(&engine.tab, id);
+
+	for (; job; job = job->links ? job->links->parent : NULL)
+		for (size_t i = 0; i < n; i++)
+			if (ids[i] == job->id)
+				return true;
+	return false;
+}

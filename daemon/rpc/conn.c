@@ -267,7 +267,7 @@ static void settle_timer(struct conn *c, bool is_reading)
 static bool is_all_done(const struct conn *c)
 {
 	return c->phase == CONN_EOF && !has_work(c) &&
-	       (c->is_mute || (c->n_calls == 0 && conn_n_unsent(c) == 0));
+	       (c->is_mute || (c->n_calls == 0 && !c->feed && conn_n_unsent(c) == 0));
 }
 
 /* Called at the end of everything that changes a connection. */

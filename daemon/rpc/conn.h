@@ -16,6 +16,17 @@ struct rpc_call;
 struct rpc_batch;
 struct rpc_heavy;
 
+/*
+ * What writes notifications to a connection over and over, beside its calls.
+ * Embedded by whoever does; a connection has one at most.
+ */
+struct conn_feed {
+	/* It takes output again.  Only when has_writers was set since it was full. */
+	void (*writable)(struct conn_feed *feed);
+	/* The connection is about to be freed, and has forgotten the feed. */
+	void (*gone)(struct conn_feed *feed);
+};
+
 enum conn_phase {
 	CONN_OPEN,
 	CONN_EOF,    /* the peer sends no more: what was read is still answered, then we close */
@@ -68,7 +79,8 @@ struct conn {
 	struct rpc_call *barrier; /* the next request waits for this one's end */
 	struct rpc_batch *batch;  /* its requests are being handled one after the other */
 	struct rpc_heavy *heavy;  /* its line is being parsed by a helper thread */
-	bool has_writers;	  /* somebody waits in co_rpc_writable() */
+	bool has_writers;	  /* somebody waits until it takes output again */
+	struct conn_feed *feed;	  /* borrows; NULL = none */
 
 	struct loop_timer line_timer; /* a line was begun; half-closed: look whether the peer is
 					 still there; lingering: enough */

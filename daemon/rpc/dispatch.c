@@ -287,6 +287,11 @@ gid_t rpc_gid(const struct rpc_call *call)
 	return call->gid;
 }
 
+struct conn *rpc_conn(const struct rpc_call *call)
+{
+	return call->conn;
+}
+
 json_t *rpc_id(const struct rpc_call *call)
 {
 	return call->id ? json_incref(call->id) : json_null();
@@ -405,15 +410,21 @@ void dispatch_conn_writable(struct conn *c)
 	c->has_writers = false;
 	list_for_each(l, &c->calls)
 		signal_flag_raise(&container_of(l, struct rpc_call, link)->writable);
+	if (c->feed)
+		c->feed->writable(c->feed);
 }
 
 void dispatch_conn_gone(struct conn *c)
 {
+	struct conn_feed *feed = c->feed;
 	struct list *l;
 
 	if (c->heavy)
 		c->heavy->conn = NULL;
 	c->heavy = NULL;
+	c->feed = NULL;
+	if (feed)
+		feed->gone(feed);
 	if (c->batch) {
 		c->batch->conn = NULL;
 		batch_unref(c->batch);

@@ -18,6 +18,7 @@
  * parameters; the handler returns the token made by rpc_reply(), rpc_fail()
  * or rpc_later(), so that forgetting to answer does not compile.
  */
+struct conn;
 struct rpc_call;
 
 struct rpc_done {
@@ -79,6 +80,8 @@ bool rpc_method_is_planned(const char *name);
 struct viewer rpc_viewer(const struct rpc_call *call);
 uid_t rpc_uid(const struct rpc_call *call);
 gid_t rpc_gid(const struct rpc_call *call);
+/* NULL: the peer is gone. */
+struct conn *rpc_conn(const struct rpc_call *call);
 
 /*
  * Answer.  For a notification these answer nothing.  After rpc_later() the

@@ -249,8 +249,6 @@ LINES = [
      "/jobs/0/needs/0", 1),
     ("reference to nobody", worker(argv=["echo", "${a:/x}"]), PARAMS, "/argv/1", 1),
     ("reference in a name", timer(name="${a:/x}"), PARAMS, "/name", 1),
-    ("hold", req("job.hold", {"ids": [1]}), UNSUPPORTED, "unsupported", 1),
-    ("events", req("events.subscribe", {}), UNSUPPORTED, "unsupported", 1),
     ("schedule", req("schedule.list"), UNSUPPORTED, "unsupported", 1),
 ]
 

@@ -17,6 +17,7 @@
 #include "daemon/log.h"
 #include "daemon/rpc/conn.h"
 #include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/events.h"
 #include "daemon/rpc/methods/methods.h"
 #include "daemon/rpc/server.h"
 #include "proto/limits.h"
@@ -202,6 +203,7 @@ static void add_connections(json_t *o)
 	set_count(o, "requests", d.n_requests);
 	set_count(o, "errors", d.n_errors);
 	set_count(o, "calls", d.n_calls);
+	set_count(o, "subscribed", events_n_subscribers());
 }
 
 /* Resident memory now, and the most it ever was. */

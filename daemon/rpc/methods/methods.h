@@ -17,6 +17,9 @@ extern const struct rpc_method method_daemon_backup, method_daemon_info, method_
 	method_daemon_reload, method_daemon_shutdown;
 extern const struct rpc_method method_job_submit, method_job_submit_many, method_job_get,
 	method_job_list, method_job_wait, method_job_cancel, method_job_remove, method_job_output;
+extern const struct rpc_method method_job_why, method_job_hold, method_job_release,
+	method_job_update, method_job_retry;
+extern const struct rpc_method method_events_subscribe, method_events_unsubscribe;
 extern const struct rpc_method method_queue_list, method_queue_set, method_queue_pause,
 	method_queue_resume;
 extern const struct rpc_method method_rpc_discover;
