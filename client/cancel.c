@@ -53,7 +53,7 @@ static int cancel_run(struct client *client, const struct verb *verb, int argc, 
 		status = select_ids(client, verb, &args.select, &use, n_args, argv, &ids);
 	if (status < 0)
 		status = client_for_ids(client, "job.cancel", ids, extra,
-					select_is_filter(&args.select));
+					select_is_filter(&args.select), NULL);
 	select_fini(&args.select);
 	json_decref(extra);
 	aw_err_fini(&err);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/feed.h"
+#include "client/jobprint.h"
 #include "client/out.h"
 #include "proto/limits.h"
 #include "proto/xalloc.h"
@@ -229,5 +231,42 @@ int output_follow(struct follow *f)
 	f->client->notification_arg = f;
 	status = follow(f);
 	f->client->on_notification = NULL;
+	return status;
+}
+
+/* ---- attempt by attempt ---- */
+
+struct next {
+	int64_t attempt; /* that has been followed */
+	int64_t begun;	 /* the latest that there is */
+};
+
+/* Wait on while the job is not done and has no further attempt. */
+static bool see(void *arg, const json_t *job)
+{
+	struct next *n = arg;
+
+	n->begun = json_integer_value(json_object_get(job, "attempt"));
+	return n->begun <= n->attempt && !job_is_done(job);
+}
+
+int output_follow_job(struct follow *f)
+{
+	struct next n = { 0 };
+	int status = output_follow(f);
+
+	while (status == STATUS_OK) {
+		n.attempt = f->attempt;
+		status = job_follow(f->client, f->id, see, &n);
+		if (status != STATUS_OK || n.begun <= n.attempt)
+			break;
+		/* They came one after the other while we read: none is passed over. */
+		f->attempt++;
+		f->offset = 0;
+		if (f->tells_attempts)
+			out_note("attempt %lld of job %lld:", (long long)f->attempt,
+				 (long long)f->id);
+		status = output_follow(f);
+	}
 	return status;
 }

@@ -37,14 +37,7 @@ static void print_help(void)
 /* Listed in the interface, and work of later versions. */
 static bool is_later_command(const char *name)
 {
-	static const char *const names[] = { "retry", "hold", "release",  "update", "why",
-					     "watch", "top",  "schedule", "backup" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(name, "schedule") == 0;
 }
 
 static int run_command(struct client *client, int argc, char **argv)

@@ -41,10 +41,13 @@ static int output_run(struct client *client, const struct verb *verb, int argc, 
 		return status;
 	f.stream = args.stream;
 	f.attempt = args.attempt;
+	f.tells_attempts = true;
 	if (opts_id(argv[0], &f.id, &err) < 0)
 		status = verb_usage_error(verb, NULL, &err);
+	else if (!args.is_following)
+		status = output_copy(&f);
 	else
-		status = args.is_following ? output_follow(&f) : output_copy(&f);
+		status = args.attempt > 0 ? output_follow(&f) : output_follow_job(&f);
 	aw_err_fini(&err);
 	return status;
 }
@@ -53,11 +56,11 @@ const struct verb output_verb = {
 	.name = "output",
 	.usage = "[OPTIONS] ID",
 	.summary = "print what a job has written",
-	.help = "Prints the output of a worker, or the content of a fetch that has no file of its "
-		"own, byte for byte: "
-		"both streams in the order in which they were written. With -f it goes on until "
-		"the job has "
-		"ended. With --json each piece is printed as the protocol has it, one per line.",
+	.help = "Prints the output of a worker, or the content of a fetch that has no file of "
+		"its own, byte for byte: both streams in the order in which they were written. "
+		"With -f it goes on until the job has ended, through further attempts too, "
+		"unless --attempt names one. With --json each piece is printed as the protocol "
+		"has it, one per line.",
 	.opts = output_opts,
 	.run = output_run,
 };

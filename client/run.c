@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "client/feed.h"
 #include "client/follow.h"
 #include "client/interrupt.h"
 #include "client/jobargs.h"
@@ -11,9 +12,6 @@
 #include "client/progress.h"
 #include "client/runstatus.h"
 #include "client/verb.h"
-
-/* How long a wait may be: long enough not to be work, short enough to look at progress. */
-enum { PROGRESS_MS = 200, STEP_MS = 1000 };
 
 static int submit(struct client *client, struct job_args *args, int64_t *ret_id)
 {
@@ -34,77 +32,38 @@ static int submit(struct client *client, struct job_args *args, int64_t *ret_id)
 	return STATUS_OK;
 }
 
-/* job.wait for at most @timeout_ms (-1 = for ever).  *ret_job (a new reference) is the job then. */
-static int wait_for(struct client *client, int64_t id, int timeout_ms, json_t **ret_job)
+static int wait_plainly(struct client *client, int64_t id)
 {
 	json_t *params = json_pack("{s:[I]}", "ids", (json_int_t)id);
 	struct reply reply = { 0 };
-	int status;
+	int status = client_call(client, CALL_PATIENTLY, "job.wait", params, &reply);
 
-	if (timeout_ms >= 0)
-		json_object_set_new(params, "timeout", json_real(timeout_ms / 1000.0));
-	status = client_call(client, CALL_PATIENTLY, "job.wait", params, &reply);
-	if (status == STATUS_OK)
-		*ret_job = json_incref(json_array_get(json_object_get(reply.result, "jobs"), 0));
 	reply_fini(&reply);
 	return status;
 }
 
-static int wait_plainly(struct client *client, int64_t id)
+static bool draw(void *arg, const json_t *job)
 {
-	json_t *job = NULL;
-	int status = wait_for(client, id, -1, &job);
-
-	json_decref(job);
-	return status;
+	if (job_is_done(job))
+		return false;
+	progress_draw(arg, job);
+	return true;
 }
 
 static int wait_with_progress(struct client *client, int64_t id)
 {
 	struct progress progress = { 0 };
-	int status = STATUS_OK;
-	bool is_done = false;
+	int status = job_follow(client, id, draw, &progress);
 
-	while (status == STATUS_OK && !is_done) {
-		json_t *job = NULL;
-
-		status = wait_for(client, id, PROGRESS_MS, &job);
-		is_done = job == NULL || job_is_done(job);
-		if (!is_done)
-			progress_draw(&progress, job);
-		json_decref(job);
-	}
 	progress_clear(&progress);
 	return status;
 }
 
-/*
- * Stream the output until the job is done.  A follow ends with its attempt;
- * the job itself says whether it is over or there is another attempt, which
- * has an output of its own.
- */
 static int wait_with_output(struct client *client, int64_t id)
 {
 	struct follow f = { .client = client, .id = id, .stream = "both", .is_split = true };
-	bool is_over = false;
-	int status = STATUS_OK;
 
-	while (status == STATUS_OK && !is_over) {
-		json_t *job = NULL;
-
-		status = output_follow(&f);
-		if (status == STATUS_OK)
-			status = wait_for(client, id, STEP_MS, &job);
-		if (status == STATUS_OK &&
-		    json_integer_value(json_object_get(job, "attempt")) > f.attempt) {
-			f.attempt++;
-			f.offset = 0;
-		} else {
-			is_over = job == NULL || job_is_done(job);
-		}
-		json_decref(job);
-	}
-	return status;
+	return output_follow_job(&f);
 }
 
 static void print_result(struct client *client, const struct job_args *args, const json_t *job)

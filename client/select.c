@@ -130,3 +130,32 @@ int select_ids(struct client *client, const struct verb *verb, const struct sele
 	aw_err_fini(&err);
 	return status;
 }
+
+/* ---- verbs without options of their own ---- */
+
+struct alone {
+	struct select select;
+};
+
+const struct opt select_opts[] = {
+	SELECT_OPTS(struct alone, select),
+	{ 0 },
+};
+
+int select_run(struct client *client, const struct verb *verb, const char *method,
+	       const struct select_use *use, void (*print)(const json_t *result), int argc,
+	       char **argv)
+{
+	struct alone args = { 0 };
+	json_t *ids = NULL;
+	int n_args;
+	int status = verb_options(client, verb, &args, 0, -1, argc, argv, &n_args);
+
+	if (status < 0)
+		status = select_ids(client, verb, &args.select, use, n_args, argv, &ids);
+	if (status < 0)
+		status = client_for_ids(client, method, ids, NULL, select_is_filter(&args.select),
+					print);
+	select_fini(&args.select);
+	return status;
+}

@@ -52,4 +52,14 @@ int select_ids(struct client *client, const struct verb *verb, const struct sele
 bool select_is_filter(const struct select *s);
 void select_fini(struct select *s);
 
+/* Of verbs that have no options of their own; the base is a struct select. */
+extern const struct opt select_opts[];
+/*
+ * The whole of such a verb: @method for all that are meant.  @print (NULL =
+ * nothing) prints each answer, unless --json does.
+ */
+int select_run(struct client *client, const struct verb *verb, const char *method,
+	       const struct select_use *use, void (*print)(const json_t *result), int argc,
+	       char **argv);
+
 #endif

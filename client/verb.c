@@ -258,7 +258,7 @@ int client_show(struct client *client, const char *method, json_t *params,
 		return status;
 	if (client->is_json)
 		out_line(reply.text, reply.text_len);
-	else if (print != NULL)
+	else if (print != NULL && reply.result != NULL)
 		print(reply.result);
 	reply_fini(&reply);
 	return STATUS_OK;
@@ -313,7 +313,7 @@ static int call_tolerantly(struct client *client, const char *method, json_t *pa
 }
 
 static int ask_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
-		       bool is_tolerant)
+		       bool is_tolerant, void (*print)(const json_t *result))
 {
 	json_t *params = json_object();
 	struct reply reply = { 0 };
@@ -329,12 +329,14 @@ static int ask_for_ids(struct client *client, const char *method, json_t *ids, c
 	status = print_job_errors(json_object_get(reply.result, "errors"), is_tolerant);
 	if (client->is_json && reply.result)
 		out_line(reply.text, reply.text_len);
+	else if (print != NULL && reply.result != NULL)
+		print(reply.result);
 	reply_fini(&reply);
 	return status;
 }
 
 int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
-		   bool is_tolerant)
+		   bool is_tolerant, void (*print)(const json_t *result))
 {
 	size_t n = json_array_size(ids);
 	int status = STATUS_OK;
@@ -345,7 +347,7 @@ int client_for_ids(struct client *client, const char *method, json_t *ids, const
 
 		for (size_t i = at; i < n && i < at + PROTO_IDS_MAX; i++)
 			json_array_append(some, json_array_get(ids, i));
-		r = ask_for_ids(client, method, some, extra, is_tolerant);
+		r = ask_for_ids(client, method, some, extra, is_tolerant, print);
 		status = r != STATUS_OK ? r : status;
 		if (r == STATUS_UNREACHABLE)
 			break;

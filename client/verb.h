@@ -41,7 +41,8 @@ struct verb {
 	int (*run)(struct client *client, const struct verb *verb, int argc, char **argv);
 };
 
-extern const struct verb timeline_verb;
+extern const struct verb hold_verb, release_verb, retry_verb, update_verb, why_verb, watch_verb,
+	top_verb, timeline_verb;
 extern const struct verb submit_verb, run_verb, list_verb, show_verb, wait_verb, cancel_verb,
 	remove_verb, output_verb, queue_verb, info_verb, stats_verb, backup_verb, reload_verb,
 	shutdown_verb, call_verb;
@@ -108,9 +109,9 @@ int client_show(struct client *client, const char *method, json_t *params,
  * A method of the {jobs, errors} shape, for any number of ids (@ids is taken;
  * @extra, borrowed, is merged into the parameters; NULL = nothing).  Prints
  * errors by job; @is_tolerant: but not of jobs that have moved on since they
- * were looked for.
+ * were looked for; @print (NULL = nothing) the rest, unless --json does.
  */
 int client_for_ids(struct client *client, const char *method, json_t *ids, const json_t *extra,
-		   bool is_tolerant);
+		   bool is_tolerant, void (*print)(const json_t *result));
 
 #endif
