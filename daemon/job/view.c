@@ -97,6 +97,7 @@ static void add_bulk(struct buf *b, const struct view *v)
 	const struct store_job *rec = v->rec;
 	bool result_long = !v->is_whole && rec->result_len > LIST_VALUE_MAX_BYTES;
 	bool spec_long = !v->is_whole && rec->spec_len > LIST_VALUE_MAX_BYTES;
+	bool error_long = !v->is_whole && rec->error_len > LIST_VALUE_MAX_BYTES;
 	bool any = false;
 
 	add_stored(b, "result", result_long ? NULL : rec->result_json);
@@ -113,6 +114,8 @@ static void add_bulk(struct buf *b, const struct view *v)
 		add_truncated(b, "result", &any);
 	if (spec_long)
 		add_truncated(b, "spec", &any);
+	if (error_long)
+		add_truncated(b, "error", &any);
 	buf_adds(b, "]}");
 }
 

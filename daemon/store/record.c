@@ -35,7 +35,7 @@ static int get_ending(struct store *s, struct store_job *job)
 	if (!sql_row(stmt, &rc))
 		return rc;
 	job->result_json = sql_col_text(stmt, 0, &job->result_len);
-	job->error_json = sql_col_text(stmt, 1, NULL);
+	job->error_json = sql_col_text(stmt, 1, &job->error_len);
 	return sql_end(stmt);
 }
 
@@ -61,43 +61,54 @@ static const char *skip_value(const char *p)
 	return p;
 }
 
-/*
- * Of a long document what a job object tells beside it: the members "retry"
- * and "key".  By hand: parsing a megabyte to throw it away would hold up the
- * commits.  The text is in its normal form, without blanks.
- */
-static char *brief_spec(const char *spec)
+/* Which of @names (with quotes and colon) the member at @p has, or NULL. */
+static const char *name_of(const char *p, const char *const *names)
 {
-	static const char *const told[] = { "\"retry\":", "\"key\":" };
+	for (; *names; names++)
+		if (strncmp(p, *names, strlen(*names)) == 0)
+			return *names;
+	return NULL;
+}
+
+/*
+ * Of a long object the members of these names alone; or, with @empties, all
+ * members, but those of these names as empty lists.  By hand: parsing a
+ * megabyte to throw it away would hold up the commits.  The text is in its
+ * normal form, without blanks.
+ */
+static void shorten(char **text, const char *const *names, bool empties)
+{
 	struct buf b = { 0 };
 
 	buf_addc(&b, '{');
-	for (const char *p = spec; *p == '{' || *p == ',';) {
-		const char *end = skip_value(++p);
+	for (const char *p = *text; *p == '{' || *p == ',';) {
+		const char *end = skip_value(++p), *name = name_of(p, names);
 
-		for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
-			if (strncmp(p, told[i], strlen(told[i])) != 0)
-				continue;
-			if (b.len > 1)
-				buf_addc(&b, ',');
+		if (name || empties)
+			buf_adds(&b, b.len > 1 ? "," : "");
+		if (name && empties)
+			buf_addf(&b, "%s[]", name);
+		else if (name || empties)
 			buf_add(&b, p, (size_t)(end - p));
-		}
 		p = end;
 	}
 	buf_addc(&b, '}');
-	return buf_steal(&b, NULL);
+	free(*text);
+	*text = buf_steal(&b, NULL);
 }
 
 /* Long values are not told in lists: they need not stay in memory until then. */
 static void make_brief(struct store_job *job)
 {
-	char *spec;
+	/* What a job object tells beside the document. */
+	static const char *const told[] = { "\"retry\":", "\"key\":", NULL };
+	/* One for each part of a composition. */
+	static const char *const many[] = { "\"errors\":", NULL };
 
-	if (job->spec && job->spec_len > LIST_VALUE_MAX_BYTES) {
-		spec = brief_spec(job->spec);
-		free(job->spec);
-		job->spec = spec;
-	}
+	if (job->spec && job->spec_len > LIST_VALUE_MAX_BYTES)
+		shorten(&job->spec, told, false);
+	if (job->error_json && job->error_len > LIST_VALUE_MAX_BYTES)
+		shorten(&job->error_json, many, true);
 	if (job->result_json && job->result_len > LIST_VALUE_MAX_BYTES) {
 		free(job->result_json);
 		job->result_json = NULL;

@@ -359,9 +359,10 @@ struct store_job {
 	/*
 	 * In lists and events, and in brief answers, a value longer than
 	 * LIST_VALUE_MAX_BYTES is not there, but its length is.  Of such a spec
-	 * "retry" and "key" are: an object, shorter than spec_len.
+	 * "retry" and "key" are: an object, shorter than spec_len.  Such an error
+	 * has its "errors" as an empty list.
 	 */
-	size_t spec_len, result_len;
+	size_t spec_len, result_len, error_len;
 	int64_t parent; /* 0 = none */
 	unsigned part;
 	int64_t retry_of; /* 0 = none */

@@ -161,6 +161,17 @@ class Events(TestCase):
         self.assertEqual(ends[-1], job["id"], "and the composition last")
         self.c.call("job.cancel", {"ids": [other]})
 
+    def test_an_end_of_very_many_is_short(self):
+        """The errors of all parts are for job.get; an event leaves them out, and says so."""
+        job = self.c.submit("gather", on_failure="continue", jobs=[
+            {"kind": "timer", "sleep": 600, "timeout": 0.01} for _ in range(200)])
+        c = self.subscriber(since=0, jobs=[job["id"]])
+        told = self.take_until(c, self.has_ended(job["id"]))[-1]["job"]
+        self.assertEqual((told["error"]["code"], told["error"]["errors"]), ("part_failed", []))
+        self.assertIn("error", told["truncated"])
+        whole = self.c.get(job["id"])
+        self.assertEqual((len(whole["error"]["errors"]), whole["truncated"]), (200, []))
+
     def test_cancel_and_second_subscription(self):
         c = self.subscriber()
         number = self.c.call("job.submit", self.d.shell("sleep 600"))["id"]

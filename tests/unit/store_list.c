@@ -188,7 +188,7 @@ START_TEST(long_values_stay_out)
 	struct store_list l = new_list();
 	struct store_get whole = { .n = 1 };
 	struct store_change c;
-	struct buf spec = { 0 }, result = { 0 };
+	struct buf spec = { 0 }, result = { 0 }, error = { 0 };
 	const struct store_job *listed;
 
 	buf_addf(&spec, "%s%s,\"value\":\"", front, retry + 1);
@@ -201,12 +201,17 @@ START_TEST(long_values_stay_out)
 	}
 	buf_adds(&spec, "\"}");
 	buf_addc(&result, '"');
+	buf_adds(&error, "{\"code\":\"part_failed\",\"errors\":[");
+	for (int i = 0; i < 1000; i++)
+		buf_adds(&error, i ? ",{\"a\":[]}" : "{\"a\":[]}");
+	buf_adds(&error, "],\"job\":7}");
 	job.spec = buf_terminate(&spec);
 	job.spec_len = spec.len;
 	ck_assert_int_eq(fx_insert(&job, 1), 0);
 	ck_assert_int_eq(fx_move(job.id, 0, JOB_WAITING, JOB_RUNNING), 0);
 	c = fx_change(job.id, 1, JOB_RUNNING, JOB_DONE);
 	c.result_json = buf_terminate(&result);
+	c.error_json = buf_terminate(&error);
 	ck_assert_int_eq(fx_run(&c.op, STORE_CHANGE), 0);
 	l.descending = true;
 	l.limit = 1;
@@ -217,12 +222,16 @@ START_TEST(long_values_stay_out)
 	ck_assert_uint_eq(listed->spec_len, spec.len);
 	ck_assert_ptr_null(listed->result_json);
 	ck_assert_uint_eq(listed->result_len, result.len);
+	ck_assert_str_eq(listed->error_json, "{\"code\":\"part_failed\",\"errors\":[],\"job\":7}");
+	ck_assert_uint_eq(listed->error_len, error.len);
 	store_list_fini(&l);
 	whole.ids = &job.id;
 	ck_assert_int_eq(fx_run(&whole.op, STORE_GET), 0);
 	ck_assert_str_eq(whole.jobs->spec, spec.data);
 	ck_assert_str_eq(whole.jobs->result_json, result.data);
+	ck_assert_str_eq(whole.jobs->error_json, error.data);
 	store_get_fini(&whole);
+	buf_fini(&error);
 	buf_fini(&spec);
 	buf_fini(&result);
 }
