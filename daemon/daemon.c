@@ -6,6 +6,7 @@
 #include "daemon/base/now.h"
 #include "daemon/co/await.h"
 #include "daemon/co/loop.h"
+#include "daemon/job/alive.h"
 #include "daemon/job/engine.h"
 #include "daemon/job/jobdir.h"
 #include "daemon/job/users.h"
@@ -190,6 +191,7 @@ static int start_jobs(struct store *store, struct aw_err *err)
 	int r = engine_init(store);
 
 	jobdir_init(conf->state_dir);
+	alive_init(conf->state_dir);
 	make_downloads();
 	if (r == 0)
 		r = xfer_init();
@@ -198,8 +200,8 @@ static int start_jobs(struct store *store, struct aw_err *err)
 	if (r == -EBADMSG) {
 		aw_fail(err, AW_DAMAGED,
 			"the stored jobs in %s are damaged. Nothing was changed. Look with "
-			"\"awaitd --check\"; save what can be read with: sqlite3 awaitd.db "
-			".recover",
+			"\"awaitd --check\"; put a sound copy in its place, or save what can be "
+			"read, as awaitd(8) tells: sqlite3 awaitd.db '.clone saved.db'",
 			conf->state_dir);
 		return EXIT_DAMAGED;
 	}
@@ -266,6 +268,7 @@ static int run_with_store(bool is_init)
 	users_fini();
 	admins_fini();
 	jobdir_fini();
+	alive_fini();
 	return status;
 }
 

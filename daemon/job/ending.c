@@ -231,6 +231,7 @@ static void back_to_waiting(struct job *job, bool is_orderly)
 	t->change.at = job->run->ended;
 	t->change.outcome = JOB_LOST;
 	t->change.is_orderly = is_orderly;
+	t->change.attempt_ended = job->run->alive;
 	runq_release(job);
 	engine_transition(t);
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/job/alarm.h"
+#include "daemon/job/alive.h"
 #include "daemon/job/engine_int.h"
 #include "daemon/job/joblog.h"
 #include "daemon/job/quota.h"
@@ -426,6 +427,8 @@ static void on_running(struct transition *t)
 		run_over(run, -ECANCELED);
 		return;
 	}
+	if (job->queue)
+		alive_watch();
 	run_go(run);
 }
 

@@ -69,6 +69,7 @@ struct run {
 	json_t *result;		/* owns; NULL = null */
 	struct verdict verdict; /* of a composition that is over */
 	struct instant ended;
+	struct wall alive; /* cut off by a crash: the last sign of life; 0 = it was not */
 };
 
 /* A change of state on its way to the store. */

@@ -3,6 +3,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/co/await.h"
+#include "daemon/job/alive.h"
 #include "daemon/job/engine_int.h"
 #include "daemon/job/quota.h"
 #include "daemon/log.h"
@@ -35,7 +36,9 @@ static void decide_lost(struct recovery *r)
 {
 	struct job *job = r->job;
 	struct run *run = job->run;
-	int64_t ran_ms = now_wall().ms - r->load.started.wall.ms;
+	int64_t started_ms = r->load.started.wall.ms;
+	/* Not to the restart, which may be much later: then a job could crash us for ever. */
+	int64_t alive_ms = alive_last().ms > started_ms ? alive_last().ms : started_ms;
 
 	job->is_in_flight = false;
 	if (run->is_over) {
@@ -45,7 +48,8 @@ static void decide_lost(struct recovery *r)
 		engine_decide(job);
 	} else {
 		run_over(run, -ECANCELED);
-		ending_cut_off(job, ran_ms < QUICK_LOSS_MS ? r->load.n_losses : 0);
+		run->alive.ms = alive_ms;
+		ending_cut_off(job, alive_ms - started_ms < QUICK_LOSS_MS ? r->load.n_losses : 0);
 	}
 	recovery_free(r);
 }

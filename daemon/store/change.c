@@ -178,7 +178,7 @@ static int close_attempt(struct store *s, const struct work *w)
 
 	sql_int(stmt, 1, c->id);
 	sql_int(stmt, 2, c->attempt);
-	sql_int(stmt, 3, c->at.wall.ms);
+	sql_int(stmt, 3, c->attempt_ended.ms ? c->attempt_ended.ms : c->at.wall.ms);
 	sql_text(stmt, 4, job_outcome_name(w->end.outcome));
 	sql_int(stmt, 5, c->is_orderly);
 	/* The last one's error is the job's. */

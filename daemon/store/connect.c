@@ -32,7 +32,8 @@ int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err)
 	if (status == EX_DATAERR)
 		aw_fail(err, AW_DAMAGED,
 			"%s is damaged (%s); it was left as it is. Put a sound copy in its place, "
-			"or save what can be read: sqlite3 %s .recover | sqlite3 recovered.db",
+			"or save what can be read, as awaitd(8) tells: sqlite3 %s '.clone "
+			"saved.db'",
 			path, why, path);
 	else if (status == EX_TEMPFAIL)
 		aw_fail(err, AW_IO,
@@ -235,6 +236,27 @@ static int migrate(struct store *s, const struct schema *schema, int64_t version
 	return db_exit_status(rc);
 }
 
+/*
+ * What was saved from a damaged database has lost rows, so its counts are
+ * wrong: awaitd(8) has them removed.
+ */
+static int count_anew(struct store *s, struct aw_err *err)
+{
+	int64_t n = 0;
+	int rc = db_int(s->db, "SELECT count(*) FROM count", &n);
+
+	if (rc == SQLITE_OK && n == 0) {
+		store_log(s, LOG_NOTICE, "%s has no counts; counting its jobs", s->path);
+		rc = db_exec(s->db,
+			     "INSERT INTO count SELECT column1, (SELECT count(*) FROM job"
+			     "  WHERE state = column1 OR outcome = column1) FROM (VALUES"
+			     "  ('waiting'), ('running'), ('stopping'), ('done'), ('succeeded'),"
+			     "  ('failed'), ('timed_out'), ('cancelled'), ('skipped'), ('lost'))"
+			     " UNION ALL SELECT 'kept_bytes', coalesce(sum(kept), 0) FROM ending");
+	}
+	return rc == SQLITE_OK ? 0 : connect_fail(s->db, s->path, rc, err);
+}
+
 int connect_open(struct store *s, const struct schema *schema, struct aw_err *err)
 {
 	int64_t version = 0;
@@ -255,6 +277,8 @@ int connect_open(struct store *s, const struct schema *schema, struct aw_err *er
 		r = start_wal(s, err);
 	if (r == 0)
 		r = migrate(s, schema, version, err);
+	if (r == 0 && schema == &schema_current)
+		r = count_anew(s, err);
 	return r;
 }
 

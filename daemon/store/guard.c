@@ -135,9 +135,11 @@ int guard_dir(const char *state_dir, bool may_make, bool allow_unsafe_fs, char *
 
 /* ---- the file ---- */
 
-/* A name beside a missing database that shows that there was one. */
+/* A name beside a missing database that shows that there was one: they are made after it. */
 static bool is_trace(const char *name)
 {
+	if (strcmp(name, "alive") == 0 || strcmp(name, "output") == 0)
+		return true;
 	return strncmp(name, STORE_FILE, strlen(STORE_FILE)) == 0 &&
 	       strncmp(name, STORE_FILE_NEW, strlen(STORE_FILE_NEW)) != 0;
 }

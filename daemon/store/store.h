@@ -227,6 +227,7 @@ struct store_change {
 	uid_t by_uid;
 	const char *message; /* NULL = none */
 	struct instant due;
+	struct wall attempt_ended; /* to waiting: when the attempt did, 0 = @at */
 	/* to waiting or done as lost: by an orderly stop, which never counts as a loss (R2.5) */
 	bool is_orderly;
 	bool uses_try;		    /* to waiting: a retry that the document allows was used up */

@@ -40,6 +40,14 @@ CLOEXEC = {
     "mkostemp": "O_CLOEXEC",
 }
 
+# R1.2: SQLite up to 3.51.2 can ruin a database that two connections write to.  One place opens
+# files, and it is called for the store's one connection and for files that are no store yet.
+CONNECTIONS = {
+    "sqlite3_open": set(), "sqlite3_open16": set(), "sqlite3_open_v2": {"daemon/store/db.c"},
+    "db_open": {"daemon/store/db.c", "daemon/store/db.h", "daemon/store/connect.c",
+                "daemon/store/backup.c"},
+}
+
 SQL = re.compile(r'"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|COMMIT|DROP|ALTER)\s',
                  re.I)
 
@@ -79,6 +87,8 @@ def check(report, path):
             continue
         if name in BANNED:
             report.add(path, number, f"{name}(): {BANNED[name]}")
+        elif name in CONNECTIONS and path not in CONNECTIONS[name] and not is_test:
+            report.add(path, number, f"{name}(): the store has one connection, made in connect.c")
         elif name in CLOCKS and path not in CLOCK_FILES and not is_test:
             places = " and ".join(sorted(CLOCK_FILES))
             report.add(path, number, f"{name}(): clocks are read in {places} alone")

@@ -3,6 +3,11 @@
 
 #include "tests/unit/engine_fixture.h"
 
+#include <unistd.h>
+
+#include "daemon/co/await.h"
+#include "daemon/job/alive.h"
+
 /* ---- life ---- */
 
 START_TEST(nothing_starts_before_running_is_committed)
@@ -563,29 +568,65 @@ START_TEST(restart_finishes_a_cancel)
 }
 END_TEST
 
-START_TEST(three_quick_losses_are_a_crash_loop)
+/* The daemon dies now, and the next one starts @down_us later. */
+static void crash_and_start_later(const char *dir, int64_t down_us)
 {
-	int64_t id = submit(WORKER_RETRY);
-
-	commit();
-	losses = 2;
+	offload_fini(); /* marks that are being written land */
+	alive_fini();
+	now_fake_advance_us(down_us);
+	alive_init(dir);
 	crash();
 	commit_all();
+}
+
+static void remove_alive(const char *dir)
+{
+	cleanup_free char *path = xasprintf("%s/alive", dir);
+
+	alive_fini();
+	unlink(path);
+	rmdir(dir);
+}
+
+/* Whenever the next daemon starts: what counts is how long this one was alive (R2.5). */
+START_TEST(three_quick_losses_are_a_crash_loop)
+{
+	static const int64_t downs_us[] = { 0, INT64_C(3600000000) };
+	char dir[] = "/tmp/alive.XXXXXX";
+	int64_t id;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	alive_init(dir);
+	id = submit(WORKER_RETRY);
+	commit();
+	losses = 2;
+	for (int i = 0; i < 8; i++)
+		advance_us(1000000);
+	crash_and_start_later(dir, downs_us[_i]);
 	assert_done(id, JOB_FAILED);
 	ck_assert_ptr_nonnull(strstr(row_of(id)->error, "\"crash_loop\""));
+	remove_alive(dir);
 }
 END_TEST
 
 START_TEST(a_slow_loss_is_no_crash_loop)
 {
-	int64_t id = submit(WORKER_RETRY);
+	char dir[] = "/tmp/alive.XXXXXX";
+	int64_t id;
 
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	alive_init(dir);
+	id = submit(WORKER_RETRY);
 	commit();
 	losses = 2;
-	advance_us(11000000);
-	crash();
-	commit_all();
+	for (int i = 0; i < 40; i++) {
+		advance_us(1000000);
+		offload_fini();
+		loop_run_until_idle();
+	}
+	crash_and_start_later(dir, 0);
 	ck_assert_int_eq(state_of(id), JOB_RUNNING);
+	remove_alive(dir);
 }
 END_TEST
 
@@ -644,7 +685,7 @@ int main(void)
 	tcase_add_test(tc, a_timer_that_was_due_before_its_timeout_succeeds_however_late);
 	tcase_add_test(tc, three_losses_in_one_life_are_a_crash_loop);
 	tcase_add_test(tc, restart_finishes_a_cancel);
-	tcase_add_test(tc, three_quick_losses_are_a_crash_loop);
+	tcase_add_loop_test(tc, three_quick_losses_are_a_crash_loop, 0, 2);
 	tcase_add_test(tc, a_slow_loss_is_no_crash_loop);
 	tcase_add_test(tc, a_cancel_during_recovery_waits_for_it);
 	srunner_run_all(sr, CK_ENV);

@@ -343,6 +343,11 @@ static void lose(int64_t id, uint32_t attempt, int64_t after_ms, bool is_orderly
 	c.is_orderly = is_orderly;
 	c.error_json = "{\"code\":\"lost\"}";
 	c.due = fx_at(90000);
+	/* It is noticed at a start that may be long after the last sign of life. */
+	if (outcome == JOB_LOST && !is_orderly) {
+		c.attempt_ended = c.at.wall;
+		c.at = fx_at(80000);
+	}
 	ck_assert_int_eq(fx_run(&c.op, STORE_CHANGE), 0);
 	ck_assert_int_eq(fx_move(id, attempt, JOB_WAITING, JOB_RUNNING), 0);
 }

@@ -5,9 +5,23 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 /* What is opened, refused, migrated, checked (R1.1, R1.2, R1.10, R1.11). */
+
+/* The file system that the state directory seems to be on; 0 = the true one. */
+static unsigned long fs_type;
+
+int fstatfs(int fd, struct statfs *ret)
+{
+	int r = (int)syscall(SYS_fstatfs, fd, ret);
+
+	if (fs_type != 0)
+		memcpy(&ret->f_type, &fs_type, sizeof(ret->f_type));
+	return r;
+}
 
 /* ---- files ---- */
 
@@ -134,6 +148,28 @@ START_TEST(a_file_is_no_directory)
 	write_all("file", "x", 1);
 	options.state_dir = path;
 	ck_assert_int_eq(store_open(&options, &fx.store, &fx.err), 1);
+}
+END_TEST
+
+/* R1.14: NFS, CIFS, SMB2, 9p, FUSE. */
+static const unsigned long unsafe_types[] = { 0x6969, 0xff534d42, 0xfe534d42, 0x01021997,
+					      0x65735546 };
+
+START_TEST(network_file_systems_are_refused)
+{
+	struct store_options options = fx_options();
+
+	options.allow_unsafe_fs = false;
+	fs_type = unsafe_types[_i];
+	ck_assert_int_eq(store_open(&options, &fx.store, &fx.err), EX_CONFIG);
+	ck_assert_ptr_nonnull(strstr(fx.err.message, "allow_unsafe_fs"));
+	ck_assert(!exists("awaitd.db"));
+	options.allow_unsafe_fs = true;
+	ck_assert_int_eq(store_open(&options, &fx.store, &fx.err), 0);
+	fx_close();
+	options.allow_unsafe_fs = false;
+	fs_type = 0xef53; /* ext4 */
+	ck_assert_int_eq(store_open(&options, &fx.store, &fx.err), 0);
 }
 END_TEST
 
@@ -308,7 +344,7 @@ START_TEST(damage_is_seen_after_an_unclean_stop)
 	memset(data + (root - 1) * 4096, 0xa5, 4096);
 	write_all("awaitd.db", data, len);
 	free(data);
-	expect_refusal(EX_DATAERR, ".recover");
+	expect_refusal(EX_DATAERR, ".clone saved.db");
 	ck_assert_ptr_nonnull(strstr(fx.log, "checking"));
 }
 END_TEST
@@ -363,12 +399,26 @@ START_TEST(a_kill_loses_nothing)
 }
 END_TEST
 
+/* Seconds of checking would hold up the start. */
+START_TEST(a_large_database_is_not_checked_at_the_start)
+{
+	cleanup_free char *path = fx_path("awaitd.db");
+
+	make_killed(fx_try_open);
+	ck_assert_int_eq(truncate(path, INT64_C(300) << 20), 0); /* sparse; SQLite does not mind */
+	fx_open();
+	ck_assert_ptr_nonnull(strstr(fx.log, "too large for a check at start"));
+	ck_assert_ptr_null(strstr(fx.log, "checking"));
+	ck_assert_int_eq(fx_insert_one(), 21);
+}
+END_TEST
+
 /* ---- missing ---- */
 
 START_TEST(a_missing_database_is_no_fresh_start)
 {
 	static const char *const traces[] = { "awaitd.db-wal", "awaitd.db.v1.bak",
-					      "awaitd.db.reserve" };
+					      "awaitd.db.reserve", "alive", "output" };
 	struct store_options options = fx_options();
 
 	write_all(traces[_i], "x", 1);
@@ -623,6 +673,7 @@ static Suite *suite(void)
 	tcase_add_test(t, closes_its_directory_to_others);
 	tcase_add_test(t, a_directory_may_be_reached_through_a_link);
 	tcase_add_test(t, a_file_is_no_directory);
+	tcase_add_loop_test(t, network_file_systems_are_refused, 0, 5);
 	tcase_add_test(t, a_second_opener_is_told);
 	tcase_add_test(t, a_locked_database_is_told);
 	tcase_add_test(t, nobody_else_can_open_it);
@@ -638,7 +689,8 @@ static Suite *suite(void)
 	tcase_add_test(t, damage_is_seen_after_an_unclean_stop);
 	tcase_add_loop_test(t, numbers_that_would_be_dealt_again_are_damage, 0, 3);
 	tcase_add_test(t, a_kill_loses_nothing);
-	tcase_add_loop_test(t, a_missing_database_is_no_fresh_start, 0, 3);
+	tcase_add_test(t, a_large_database_is_not_checked_at_the_start);
+	tcase_add_loop_test(t, a_missing_database_is_no_fresh_start, 0, 5);
 	tcase_add_test(t, init_moves_an_old_log_away);
 	tcase_add_test(t, a_half_made_database_is_made_again);
 	tcase_add_test(t, init_keeps_an_existing_database);
