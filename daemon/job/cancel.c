@@ -43,7 +43,7 @@ void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *messag
 	}
 }
 
-/* ---- a waiting composition: the request is kept, its parts go, then it ---- */
+/* ---- a request that changes no state: it is kept beside the job, for whatever comes next ---- */
 
 struct asking {
 	struct store_ask ask;
@@ -80,7 +80,8 @@ void cancel_ask(struct job *job)
 {
 	struct asking *a = xcalloc(1, sizeof(*a));
 
-	waiting_take_out(job);
+	if (job->state == JOB_WAITING)
+		waiting_take_out(job);
 	a->job = job;
 	a->cancels = job->cancels;
 	job->cancels = NULL;
@@ -88,7 +89,7 @@ void cancel_ask(struct job *job)
 		.op = { .type = STORE_ASK, .done = on_asked },
 		.id = job->id,
 		.attempt = job->attempt,
-		.state = JOB_WAITING,
+		.state = (enum job_state)job->state,
 		.why = STOP_CANCEL,
 		.by_uid = a->cancels->viewer.uid,
 		.message = a->cancels->message,

@@ -188,29 +188,55 @@ static double random_fraction(void)
 	return (double)n / UINT32_MAX;
 }
 
+static uint32_t n_tries(const struct job *job)
+{
+	return job->links ? job->links->tries : 0;
+}
+
+bool ending_is_retried(struct run *run)
+{
+	return run->why == STOP_TIMEOUT && run_parse_doc(run) &&
+	       n_tries(run->job) < run->a.doc.retry.max;
+}
+
 /* A timeout or a failure, and the document allows another attempt. */
-static bool tries_again(struct job *job, enum job_outcome outcome)
+static bool wants_again(struct run *run, enum job_outcome outcome)
+{
+	return (outcome == JOB_FAILED || run->why == STOP_TIMEOUT) && run_parse_doc(run) &&
+	       retry_wants(&run->a.doc.retry, n_tries(run->job), run_err(run));
+}
+
+static void try_again(struct job *job, enum job_outcome outcome)
 {
 	struct run *run = job->run;
-	const struct jobdoc_retry *r = &run->a.doc.retry;
-	uint32_t n_used = job->links ? job->links->tries : 0;
-	struct transition *t;
+	int64_t delay_us = retry_delay_us(&run->a.doc.retry, n_tries(job), random_fraction());
+	struct transition *t = transition_new(job, JOB_WAITING);
 
-	if ((outcome != JOB_FAILED && run->why != STOP_TIMEOUT) || !run_parse_doc(run) ||
-	    !retry_wants(r, n_used, run_err(run)))
-		return false;
-	t = transition_new(job, JOB_WAITING);
 	t->change.at = run->ended;
 	t->change.outcome = outcome;
 	t->change.uses_try = true;
-	t->change.due = instant_add_us(run->ended, retry_delay_us(r, n_used, random_fraction()));
+	t->change.due = instant_add_us(run->ended, delay_us);
 	t->error = ending_error_text(run_err(run));
 	t->change.error_json = t->error;
 	job_links(job)->tries++;
 	runq_release(job);
 	engine_wants_step();
 	engine_transition(t);
-	return true;
+}
+
+/* The attempt has an outcome of its own; that of the job may be another one. */
+static void end_or_try_again(struct job *job, enum job_outcome outcome)
+{
+	const struct links *l = job->links;
+
+	if (!wants_again(job->run, outcome)) {
+		end_with(job, outcome);
+	} else if (l && l->asked.why != STOP_NONE) {
+		/* Nobody wants another attempt any more. */
+		end_with(job, ending_of_stop(job, &l->asked, run_err(job->run)));
+	} else {
+		try_again(job, outcome);
+	}
 }
 
 /* ---- cut off ---- */
@@ -272,10 +298,7 @@ void ending_finish(struct job *job)
 	struct run *run = job->run;
 
 	if (!was_cut_off(run)) {
-		enum job_outcome outcome = outcome_of(run);
-
-		if (!tries_again(job, outcome))
-			end_with(job, outcome);
+		end_or_try_again(job, outcome_of(run));
 		return;
 	}
 	if (!run->is_cut) {

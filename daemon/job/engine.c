@@ -357,6 +357,10 @@ static void decide_running(struct job *job)
 
 static void decide_stopping(struct job *job)
 {
+	if (job->cancels && ending_is_retried(job->run)) {
+		cancel_ask(job);
+		return;
+	}
 	if (job->cancels)
 		on_stopping(job);
 	if (job->run->is_over && !job->is_in_flight)

@@ -144,6 +144,8 @@ void ending_take_asked(struct run *run);
 /* Fill @err with why a job that was asked to stop ends so; what that is. */
 enum job_outcome ending_of_stop(const struct job *job, const struct stop_order *order,
 				struct aw_err *err);
+/* Would the job be tried again if its attempt ended now, as run->why says? */
+bool ending_is_retried(struct run *run);
 /* The attempt is over: end the job, or let it wait for the next attempt. */
 void ending_finish(struct job *job);
 /*
@@ -186,7 +188,10 @@ void edit_refuse_all(struct job *job);
 void engine_answer_cancels(struct cancel *c);
 void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome);
 void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message);
-/* A waiting composition is cancelled: the request first, its parts follow. */
+/*
+ * Keep the request to cancel @job beside it: a waiting composition, whose parts go first, or
+ * one that stops because of its timeout and would be tried again.
+ */
 void cancel_ask(struct job *job);
 
 /* ---- watch.c ---- */

@@ -149,20 +149,18 @@ void tree_ask(struct job *job, const struct stop_order *order)
 {
 	struct links *l = job_links(job);
 	struct run *run = job->run;
-	bool is_known = l->asked.why != STOP_NONE;
 
-	if (!is_known) {
+	if (l->asked.why == STOP_NONE) {
 		l->asked = *order;
 		l->asked.message = order->message ? xstrdup(order->message) : NULL;
 	} else if (order->grace_us >= 0 &&
 		   (l->asked.grace_us < 0 || order->grace_us < l->asked.grace_us)) {
 		l->asked.grace_us = order->grace_us;
 	}
-	if (is_known && run && run->why != STOP_NONE && order->grace_us >= 0 &&
-	    (run->grace_us < 0 || order->grace_us < run->grace_us)) {
-		run->grace_us = order->grace_us;
-		if (run->is_delivered)
-			engine_deliver_stop(run);
+	/* One that stops already may have less time for it now. */
+	if (run && run->is_delivered && !run->is_over && order->grace_us >= 0) {
+		ending_take_asked(run);
+		engine_deliver_stop(run);
 	}
 	engine_decide(job);
 }

@@ -242,7 +242,7 @@ static int do_ask(const struct store_ask *a)
 
 	if (r->state != a->state)
 		return -ESTALE;
-	r->asked = a->why;
+	r->asked = r->why = a->why;
 	return 0;
 }
 
