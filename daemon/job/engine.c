@@ -440,13 +440,14 @@ static void on_done(struct transition *t)
 {
 	struct job *job = t->job;
 	struct cancel *late = job->cancels;
+	enum job_outcome outcome = t->change.ended_as;
 
 	engine.n_ended++;
-	joblog_end(job, t->change.outcome, t->change.error_json);
+	joblog_end(job, outcome, t->change.error_json);
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);
-	engine_refuse_cancels(late, t->change.outcome);
+	engine_refuse_cancels(late, outcome);
 }
 
 /*
@@ -464,6 +465,24 @@ static void on_given_up(struct transition *t)
 	job->cancels = NULL;
 }
 
+/* What waits for the end of a job that we lose sight of: nobody can tell it how that was. */
+static void abandon(struct job *job)
+{
+	struct job *parent = job->links ? job->links->parent : NULL;
+
+	if (job->is_settled)
+		return;
+	job->is_settled = true;
+	job->outcome = JOB_LOST;
+	if (parent) {
+		job->links->parent = NULL;
+		parts_end(parent->links->parts, job->links->part, job->id, JOB_LOST);
+		tree_judge(parent);
+		engine_decide(parent);
+	}
+	needs_settle(job);
+}
+
 /* The row says something else than we: believe the row, and let go of the job. */
 static void on_stale(struct transition *t)
 {
@@ -476,6 +495,7 @@ static void on_stale(struct transition *t)
 	engine_fail_cancels(job->cancels, AW_INTERNAL, "the stored job is in another state");
 	job->cancels = NULL;
 	engine_note(job, ENGINE_ENDED);
+	abandon(job);
 	forget_job(job);
 }
 

@@ -103,11 +103,23 @@ static void set_shields(struct parts *p, const struct jobdoc *d)
 			p->v[i].job->links->is_shielded = d->parts[i].is_shielded;
 }
 
+/* A part that the document has and the store has not: a damaged store, and no reason to wait. */
+static void miss_parts(struct parts *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (i >= p->n || (!p->v[i].job && p->v[i].outcome == JOB_UNENDED))
+			parts_end(p, i, 0, JOB_LOST);
+}
+
 void tree_begin(struct job *job)
 {
 	struct run *run = job->run;
-	struct parts *p = job->links->parts;
+	struct links *l = job_links(job);
+	struct parts *p = l->parts;
 
+	if (!p)
+		p = l->parts = parts_new(job);
+	miss_parts(p, run->a.doc.n_parts);
 	set_shields(p, &run->a.doc);
 	run->kind->begin(&run->a);
 	run->has_begun = true;

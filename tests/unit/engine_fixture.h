@@ -189,7 +189,7 @@ static int do_change(struct store_change *c)
 		r->transaction = n_transactions;
 		r->n_ends++;
 		r->ended = c->at;
-		r->outcome = c->outcome;
+		r->outcome = c->ended_as = c->outcome;
 		r->error = copy(c->error_json);
 		r->result = copy(c->result_json);
 	}

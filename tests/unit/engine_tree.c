@@ -658,6 +658,18 @@ START_TEST(a_crash_in_the_middle_of_failing_fast)
 }
 END_TEST
 
+START_TEST(parts_that_are_missing_do_not_keep_it_waiting)
+{
+	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" T(9, "a") "," T(9, "b") "]}");
+
+	commit_all();
+	row_of(part_of(id, 0))->parent = 0; /* the store has lost it */
+	crash();
+	commit_all();
+	assert_done(id, JOB_FAILED);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("engine_tree");
@@ -696,6 +708,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_crash_in_the_middle_of_a_sequence);
 	tcase_add_test(tc, a_crash_in_the_middle_of_a_cancel);
 	tcase_add_test(tc, a_crash_in_the_middle_of_failing_fast);
+	tcase_add_test(tc, parts_that_are_missing_do_not_keep_it_waiting);
 	suite_add_tcase(s, tc);
 	return s;
 }
