@@ -574,6 +574,16 @@ static int check_whole(enum source source, const json_t *doc, const char *prefix
 	return 0;
 }
 
+void jobdoc_let_go(struct jobdoc *d)
+{
+	for (size_t i = 0; i < d->n_parts; i++)
+		jobdoc_let_go(&d->parts[i]);
+	json_decref(d->spec);
+	d->spec = d->tags = NULL;
+	d->name = d->queue = d->key = NULL;
+	d->retry.on = NULL;
+}
+
 void jobdoc_fini(struct jobdoc *d)
 {
 	for (size_t i = 0; i < d->n_parts; i++)

@@ -86,6 +86,11 @@ struct jobdoc {
 };
 
 void jobdoc_fini(struct jobdoc *d);
+/*
+ * Let the values go, those of its parts too: what was borrowed from spec is
+ * NULL then, numbers and flags stay.  jobdoc_fini() is due all the same.
+ */
+void jobdoc_let_go(struct jobdoc *d);
 
 /*
  * Check @doc, a whole document with all its parts, against the table of keys

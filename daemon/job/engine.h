@@ -37,7 +37,8 @@ int engine_load(void);
 
 struct submission {
 	/* in; the caller fills these */
-	struct jobdoc *docs; /* checked; borrowed until done() */
+	/* checked; borrowed until done(), their values let go of as soon as may be */
+	struct jobdoc *docs;
 	size_t n;
 	uid_t uid;
 	gid_t gid;

@@ -4,10 +4,13 @@
 #include "daemon/job/jobrows.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/job/engine_int.h"
 #include "proto/buf.h"
 #include "proto/xalloc.h"
+
+#define TEXTS_BYTES 512 /* as many as most documents need, so that they do not grow in steps */
 
 /* What surrounds a document, from the nearest composition on. */
 struct around {
@@ -57,17 +60,41 @@ static struct store_need *needs_of(const struct jobrows *r, const struct jobdoc 
 	return needs;
 }
 
+/* Append @word with its NUL; where it begins, 0 when there is none. */
+static size_t add_word(struct buf *b, const char *word)
+{
+	size_t at = b->len;
+
+	if (!word)
+		return 0;
+	buf_add(b, word, strlen(word) + 1);
+	return at;
+}
+
+/* The document and what is read out of it, in one piece of memory: n->spec, which comes first. */
+static void take_texts(struct store_new_job *n, const struct jobdoc *d)
+{
+	struct buf b = { 0 };
+	size_t name, queue, key;
+
+	buf_reserve(&b, TEXTS_BYTES);
+	buf_add_json(&b, d->spec);
+	n->spec_len = b.len;
+	buf_addc(&b, '\0');
+	name = add_word(&b, d->name);
+	queue = add_word(&b, d->queue);
+	key = add_word(&b, d->key);
+	n->spec = b.data;
+	n->name = name ? b.data + name : NULL;
+	n->queue = queue ? b.data + queue : NULL;
+	n->key = key ? b.data + key : NULL;
+}
+
 static void fill(struct store_new_job *n, const struct jobrows *r, const struct jobdoc *d,
 		 const struct around *around)
 {
-	struct buf spec = { 0 };
-
-	buf_add_json(&spec, d->spec);
 	*n = (struct store_new_job){
 		.kind = d->kind,
-		.name = d->name,
-		.queue = d->queue,
-		.key = d->key,
 		.tags = d->tags ? buf_json_text(d->tags) : NULL,
 		.priority = d->priority,
 		.uid = r->uid,
@@ -86,7 +113,7 @@ static void fill(struct store_new_job *n, const struct jobrows *r, const struct 
 		n->run_of = around->run_of;
 		n->part = (unsigned)around->index;
 	}
-	n->spec = buf_steal(&spec, &n->spec_len);
+	take_texts(n, d);
 }
 
 static struct store_new_job *next_row(struct jobrows *r)

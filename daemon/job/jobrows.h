@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* From a checked document to the rows of it and its parts, as the store takes them.  Pure. */
+/*
+ * From a checked document to the rows of it and its parts, as the store takes
+ * them.  Pure.  The rows borrow nothing of it.
+ */
 
 struct jobrows {
 	struct store_new_job *jobs; /* owns, with the texts in it; n of them */

@@ -169,6 +169,9 @@ static void make_rows(struct submission *s)
 	r.places = s->places = xcalloc(s->n, sizeof(*s->places));
 	for (size_t i = 0; i < s->n; i++)
 		s->places[i] = jobrows_add(&r, &s->docs[i]);
+	/* A document's values are many small pieces: they need not wait for the disk with us. */
+	for (size_t i = 0; i < s->n; i++)
+		jobdoc_let_go(&s->docs[i]);
 	if (s->retry_of)
 		r.jobs[0].retry_of = s->retry_of;
 	s->insert.jobs = r.jobs;

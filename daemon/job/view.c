@@ -16,7 +16,7 @@
 
 struct view {
 	const struct store_job *rec;
-	const json_t *key;  /* NULL = none */
+	const char *key;    /* NULL = none */
 	const json_t *spec; /* to print; NULL = print rec->spec as it is */
 	enum job_reason reason;
 	int64_t retry_max;
@@ -194,8 +194,7 @@ static void print_view(struct buf *b, const struct view *v)
 	add_time(b, "started_at", rec->state == JOB_WAITING ? (struct wall){ 0 } : rec->started);
 	add_time(b, "ended_at", rec->ended);
 	add_relations(b, rec);
-	add_key(b, "key");
-	buf_add_json(b, v->key);
+	add_text(b, "key", v->key);
 	add_key(b, "progress");
 	buf_add_json(b, v->progress);
 	add_bulk(b, v);
@@ -216,7 +215,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 	json_t *spec = rec->spec ? json_loads(rec->spec, 0, NULL) : NULL;
 	struct view v = {
 		.rec = rec,
-		.key = json_object_get(spec, "key"),
+		.key = jobdoc_string(spec, "key", NULL),
 		.reason = reason_of(rec, job),
 		.retry_max = jobdoc_integer(json_object_get(spec, "retry"), "max", 0),
 		.is_whole = is_whole,
@@ -256,7 +255,7 @@ void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 	};
 	const struct view v = {
 		.rec = &rec,
-		.key = json_object_get(s->docs[i].spec, "key"),
+		.key = n->key,
 		.reason = reason_of(&rec, jobtab_find(&engine.tab, n->id)),
 		.retry_max = s->docs[i].retry.max,
 		.is_whole = true,
