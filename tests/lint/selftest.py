@@ -61,6 +61,7 @@ CASES = [
     ("shape", "proto/buf.c", GOOD + "int x;", "newline"),
     ("shape", "tests/x.py", "#!/usr/bin/env python3\n# SPDX-License-Identifier: MIT\n", None),
     ("shape", "tests/x.py", "#!/usr/bin/env python3\n", "SPDX"),
+    ("shape", "packaging/x.bash", "a\n" + "<" * 7 + " HEAD\nb\n", "conflict"),
 ]
 
 # What tables.py compares, all in agreement; a case changes one of them.

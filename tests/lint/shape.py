@@ -88,8 +88,21 @@ def function_name(lines, at):
     return "?"
 
 
+def check_conflicts(report):
+    """What a merge leaves behind, in whatever file: scripts of shells are not compiled here."""
+    mark = re.compile(r"^(<{7}|>{7}|[|]{7})( |$)", re.M)
+    for path in lint.files(""):
+        try:
+            text = lint.read(path)
+        except (UnicodeDecodeError, OSError):
+            continue
+        for m in mark.finditer(text):
+            report.add(path, text.count("\n", 0, m.start()) + 1, "a conflict's mark")
+
+
 def main():
     report = lint.Report()
+    check_conflicts(report)
     c_files = lint.c_files() + lint.files(".S", folders=lint.C_FOLDERS)
     others = lint.files(".py", ".sh", ".ac", ".am") + [s for s in SCRIPTS if lint.exists(s)]
     for path in sorted(set(c_files + others)):
