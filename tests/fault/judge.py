@@ -42,7 +42,11 @@ def parse_ms(text):
 
 
 class Verdict(AssertionError):
-    """Something that was promised does not hold."""
+    """Something that was promised does not hold.  Said at once: a long run may last for hours."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        print(f"\nverdict: {text}", flush=True)
 
 
 class Lost(Verdict):

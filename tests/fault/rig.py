@@ -51,13 +51,16 @@ class Rig:
         self.judge = Judge(self.d.state, books, self.journal)
         case.addCleanup(self.end_clients)
 
-    def start_clients(self, **setup):
+    def start_clients(self, niceness=0, **setup):
         """A process each, which lives until end_clients() or its "count" is reached."""
+        def prepare():
+            die_with_us()
+            os.nice(niceness)
         for number, book in enumerate(self.books):
             self.clients.append(subprocess.Popen(
                 [sys.executable, "-B", os.path.join(HERE, "client.py"), json.dumps(
                     {**self.setup, "book": book, "number": number, "seed": self.seed, **setup})],
-                stdin=subprocess.DEVNULL, preexec_fn=die_with_us))
+                stdin=subprocess.DEVNULL, preexec_fn=prepare))
 
     def spawn(self, **faults):
         """Start the daemon on a disk with faults (shim.c says which), and do not wait for it."""

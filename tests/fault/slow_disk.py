@@ -20,6 +20,7 @@ CLIENTS, DEPTH = 8, 16
 RATE = 500   # acknowledged submits per second
 P99 = 0.050  # of daemon.info
 PAUSE = 0.002
+BUSY = 1.5   # so much longer an answer may take where others have the processors
 
 
 class SlowDisk(FaultCase):
@@ -42,7 +43,7 @@ class SlowDisk(FaultCase):
         rig.spawn(FAULT_SYNC_US=str(SYNC_US))
         wait_until(lambda: os.path.exists(rig.d.socket), 20, "the daemon listens")
         c = self.client(rig.d)
-        rig.start_clients()
+        rig.start_clients(niceness=10)  # the disk is slow here, not the processors
         wait_until(lambda: all(os.path.exists(b) for b in rig.books), 20, "the clients work")
         rig.judge.read_books()
         before = len(rig.judge.acknowledged.all)
@@ -63,7 +64,7 @@ class SlowDisk(FaultCase):
               f"longest {took[-1] * 1e3:.1f} ms; the loop needed {factor:.2f} times as long for "
               "others' work", flush=True)
         self.assertGreater(rate * factor, RATE)
-        self.assertLess(p99, P99 * factor)
+        self.assertLess(p99, P99 * min(factor, BUSY))
 
 
 if __name__ == "__main__":
