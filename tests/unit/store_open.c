@@ -608,6 +608,16 @@ START_TEST(a_sound_database_passes_the_check)
 }
 END_TEST
 
+/* A system that tells no boot id: its instants are of none. */
+START_TEST(no_boot_is_no_damage)
+{
+	make_database();
+	fx_raw("UPDATE job SET boot = NULL; UPDATE attempt SET boot = NULL; DELETE FROM boot");
+	ck_assert_int_eq(fx_check(), 0);
+	ck_assert_str_eq(fx_findings, "");
+}
+END_TEST
+
 START_TEST(no_database_fails_the_check)
 {
 	ck_assert_int_eq(fx_check(), 1);
@@ -699,6 +709,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_failed_migration_leaves_the_old_database);
 	tcase_add_test(t, a_copy_can_be_put_back);
 	tcase_add_test(t, a_sound_database_passes_the_check);
+	tcase_add_test(t, no_boot_is_no_damage);
 	tcase_add_test(t, no_database_fails_the_check);
 	tcase_add_loop_test(t, the_check_finds_what_is_wrong, 0,
 			    sizeof(wrongs) / sizeof(wrongs[0]));
