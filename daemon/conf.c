@@ -20,6 +20,7 @@
 
 #define SECOND_US INT64_C(1000000)
 #define HOUR_US (3600 * SECOND_US)
+#define YEAR_US (365 * 24 * HOUR_US)
 #define KIB INT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
@@ -74,6 +75,15 @@ const struct conf_setting conf_settings[] = {
 	  "limit of the queue \"fetch\" when it is made; queue.set changes it later" },
 	{ "queues", "worker_limit", CONF_COUNT, AT(worker_limit), 1, 100000, "auto", false,
 	  "limit of the queue \"worker\" when it is made; auto is twice the CPUs, at least 4" },
+	{ "history", "keep", CONF_DURATION, AT(history_keep_us), 0, 10 * YEAR_US, "30d", true,
+	  "how long jobs that are done stay, with their output, where they do not say so "
+	  "themselves; 0 is for ever" },
+	{ "history", "max_jobs", CONF_COUNT, AT(history_max_jobs), 0, 1000000000, "1000000", true,
+	  "jobs that are done; beyond it those that ended first are removed; 0 is any number" },
+	{ "history", "max_bytes", CONF_SIZE, AT(history_max_bytes), 0, 1024 * 1024 * GIB, "10G",
+	  true,
+	  "output, results and errors of jobs that are done; beyond it those that ended first "
+	  "are removed; 0 is any size" },
 	{ "worker", "output_limit", CONF_SIZE, AT(output_limit_bytes), 4 * KIB, 1024 * GIB, "10M",
 	  true, "output kept of one attempt, the first and the last part of it" },
 	{ "fetch", "output_roots", CONF_PATHS, AT(output_roots), 0, 0, "auto", true,

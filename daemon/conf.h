@@ -82,6 +82,10 @@ struct conf {
 	int64_t max_buffers_bytes; /* 64 MiB for all connections together */
 	/* [queues] limits of the two built-in queues at their creation */
 	int64_t fetch_limit, worker_limit; /* 64; twice the CPUs, at least 4 */
+	/* [history] of jobs that are done; 0 = for ever, any number, any size */
+	int64_t history_keep_us;   /* 30 days, where a job has no "keep" */
+	int64_t history_max_jobs;  /* 1,000,000 */
+	int64_t history_max_bytes; /* 10 GiB of output, results and errors */
 	/* [worker] */
 	int64_t output_limit_bytes; /* 10 MiB kept of one attempt's output */
 	/* [fetch] */

@@ -8,6 +8,7 @@
 #include "daemon/co/loop.h"
 #include "daemon/job/alive.h"
 #include "daemon/job/engine.h"
+#include "daemon/job/history.h"
 #include "daemon/job/jobdir.h"
 #include "daemon/job/users.h"
 #include "daemon/kinds/proc.h"
@@ -115,6 +116,7 @@ void daemon_shutdown(bool drain)
 void daemon_settings_changed(void)
 {
 	admins_forget();
+	history_look();
 	log_info("configuration read again");
 }
 
@@ -232,6 +234,7 @@ static int serve(struct store *store)
 		return leave(status, &err);
 	if (server_open(&err) < 0)
 		return leave(EXIT_FAILURE, &err);
+	history_start(store);
 	notify_ready(status_now());
 	notify_watchdog_start();
 	log_info("awaitd %s is ready: socket %s, state %s", PACKAGE_VERSION, conf->socket_path,
@@ -260,6 +263,7 @@ static int run_with_store(bool is_init)
 	if (status != 0)
 		return fail(status, &err);
 	status = serve(store);
+	history_stop();
 	proc_fini();
 	offload_fini();
 	store_close(store);

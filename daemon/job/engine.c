@@ -7,6 +7,7 @@
 #include "daemon/job/alarm.h"
 #include "daemon/job/alive.h"
 #include "daemon/job/engine_int.h"
+#include "daemon/job/jobdir.h"
 #include "daemon/job/joblog.h"
 #include "daemon/job/quota.h"
 #include "daemon/log.h"
@@ -210,6 +211,14 @@ static bool follows_at_once(const struct job *job)
 	return job->run && job->run->is_over;
 }
 
+/* Only these have a directory, once they have run. */
+static int64_t kept_bytes(const struct job *job)
+{
+	bool has_files = job->kind == JOB_WORKER || job->kind == JOB_FETCH;
+
+	return has_files && job->attempt > 0 ? jobdir_bytes(job->id) : 0;
+}
+
 /*
  * The end of @job will be stored: what it decides elsewhere may be decided
  * now, since all of that goes to the store behind it.  A part's end and its
@@ -221,6 +230,7 @@ static void settle(struct transition *t)
 
 	job->is_settled = true;
 	job->outcome = (uint8_t)t->change.outcome;
+	t->change.kept_bytes = kept_bytes(job);
 	if (parent) {
 		job->links->parent = NULL;
 		parts_end(parent->links->parts, job->links->part, job->id, t->change.outcome);

@@ -67,6 +67,23 @@ int jobdir_make(int64_t id)
 	return r;
 }
 
+int64_t jobdir_bytes(int64_t id)
+{
+	cleanup_free char *folder = folder_of(id);
+	DIR *dir = opendir(folder);
+	const struct dirent *e;
+	int64_t n_bytes = 0;
+	struct stat st;
+
+	if (!dir)
+		return 0; /* most jobs have none */
+	while ((e = readdir(dir)))
+		if (e->d_type != DT_DIR && fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+			n_bytes += st.st_size;
+	closedir(dir);
+	return n_bytes;
+}
+
 static int empty_folder(DIR *dir)
 {
 	const struct dirent *e;

@@ -19,6 +19,11 @@ char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix);
  */
 int jobdir_make(int64_t id);
 /*
+ * What the files of @id take.  For the loop: it asks only for what was written a
+ * moment ago, which the kernel has at hand.
+ */
+int64_t jobdir_bytes(int64_t id);
+/*
  * Remove the folder of @id and what is in it.  Blocks.  0 (also when there was none) or
  * negative errno.
  */

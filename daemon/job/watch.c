@@ -2,9 +2,12 @@
 #include "config.h"
 
 #include "daemon/job/engine_int.h"
+#include "daemon/job/history.h"
 
 void engine_note(struct job *job, enum engine_note note)
 {
+	if (note == ENGINE_ENDED)
+		history_note_end();
 	if (!job->links)
 		return;
 	list_for_each_safe(it, &job->links->watchers) {

@@ -99,7 +99,11 @@ static const struct {
 	  " WHERE outcome IS NOT NULL" },
 	{ "jobs that are to be kept for a time and have no end of it, or an end too early",
 	  "SELECT count(*) FROM job LEFT JOIN expiry ON expiry.job = id WHERE iif(outcome IS NULL,"
-	  " expiry.job IS NOT NULL, keep IS NOT NULL AND expiry.job IS NULL)" },
+	  " expiry.job IS NOT NULL, keep IS NOT NULL AND expiry.job IS NULL"
+	  "  AND NOT EXISTS (SELECT 1 FROM doomed WHERE doomed.job = id))" },
+	{ "jobs on their way out that are not there, or not done",
+	  "SELECT count(*) FROM doomed WHERE NOT EXISTS"
+	  " (SELECT 1 FROM job WHERE id = doomed.job AND outcome IS NOT NULL)" },
 	{ "removed jobs that are there",
 	  "SELECT count(*) FROM gone WHERE EXISTS (SELECT 1 FROM job WHERE id = gone.job)" },
 };

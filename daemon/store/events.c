@@ -110,6 +110,9 @@ static int is_wanted(struct store *s, const struct page *p, sqlite3_stmt *row, b
 	enum job_kind kind = JOB_TIMER;
 
 	*ret = false;
+	if (doom_hides(s, sqlite3_column_int64(row, COL_JOB),
+		       sqlite3_column_int64(row, COL_PARENT)))
+		return SQLITE_OK;
 	if (e->uid != STORE_ANY_UID && e->uid != (uid_t)sqlite3_column_int64(row, COL_UID))
 		return SQLITE_OK;
 	if (!rows_kind(row, COL_KIND, &kind))

@@ -97,12 +97,14 @@ static int check_key(struct store *s, struct store_insert *in, struct plan *plan
 static bool is_there(struct store *s, int64_t id, int *ret_rc)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_JOB_EXISTS);
+	bool is_going;
 
 	sql_int(stmt, 1, id);
 	if (!sql_row(stmt, ret_rc))
 		return false;
+	is_going = doom_hides(s, id, sqlite3_column_int64(stmt, 0));
 	*ret_rc = sql_end(stmt);
-	return *ret_rc == SQLITE_OK;
+	return *ret_rc == SQLITE_OK && !is_going;
 }
 
 static int check_needs(struct store *s, struct store_insert *in, size_t i)

@@ -65,7 +65,8 @@ static bool is_part_of_any(sqlite3_stmt *stmt, const struct store_list *l)
 }
 
 /* Does the row pass?  The cheapest filters first. false in *ret_sound: damaged. */
-static bool is_wanted(sqlite3_stmt *stmt, const struct store_list *l, bool *ret_sound)
+static bool is_wanted(const struct store *s, sqlite3_stmt *stmt, const struct store_list *l,
+		      bool *ret_sound)
 {
 	enum job_state state = JOB_WAITING;
 	enum job_kind kind = JOB_TIMER;
@@ -74,6 +75,9 @@ static bool is_wanted(sqlite3_stmt *stmt, const struct store_list *l, bool *ret_
 	if (l->parent == -1 && sqlite3_column_type(stmt, ROWS_PARENT) != SQLITE_NULL)
 		return false;
 	if (!is_part_of_any(stmt, l))
+		return false;
+	if (doom_hides(s, sqlite3_column_int64(stmt, ROWS_ID),
+		       sqlite3_column_int64(stmt, ROWS_PARENT)))
 		return false;
 	if (l->uid != STORE_ANY_UID && l->uid != (uid_t)sqlite3_column_int64(stmt, ROWS_UID))
 		return false;
@@ -130,7 +134,7 @@ static int scan(struct store *s, sqlite3_stmt *stmt, struct store_list *l, struc
 			break; /* and this row shows that there is another page */
 		page->budget--;
 		l->next = sqlite3_column_int64(stmt, ROWS_ID);
-		if (is_wanted(stmt, l, &is_sound))
+		if (is_wanted(s, stmt, l, &is_sound))
 			rc = add_job(s, stmt, l, page);
 		else if (!is_sound)
 			rc = SQLITE_CORRUPT;

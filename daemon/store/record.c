@@ -240,7 +240,9 @@ int record_get(struct store *s, int64_t id, bool is_brief, struct store_job *ret
 	sql_int(stmt, 1, id);
 	if (!sql_row(stmt, &rc))
 		return rc;
-	r = record_read(s, stmt, is_brief, ret);
+	r = doom_hides(s, id, sqlite3_column_int64(stmt, ROWS_PARENT))
+		    ? SQLITE_OK
+		    : record_read(s, stmt, is_brief, ret);
 	rc = sql_end(stmt);
 	return r != SQLITE_OK ? r : rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "daemon/store/store_int.h"
+#include "daemon/store/remove.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,23 +11,8 @@
 
 /* Removing a job that is done, and with a composition all of its parts. */
 
-/* A job that goes, as its row says. */
-struct victim {
-	int64_t id;
-	enum job_kind kind;
-	enum job_state state;
-	enum job_outcome outcome;
-	int64_t parent, last_seq, attempt;
-	uid_t uid;
-	bool has_key;
-	int flags; /* enum rows_flag */
-};
-
-/* A job and what is below it, parents before their parts. */
-struct tree {
-	struct victim *victims; /* owns */
-	size_t n, size;
-};
+/* A tree of more jobs than this goes in steps. */
+#define AT_ONCE_MAX 300
 
 /* ---- what goes ---- */
 
@@ -47,17 +32,17 @@ static bool read_victim(sqlite3_stmt *row, struct victim *ret)
 	       rows_outcome(row, 3, &ret->outcome);
 }
 
-static bool add_victim(struct tree *tree, sqlite3_stmt *row)
+static bool add_victim(struct victims *tree, sqlite3_stmt *row)
 {
 	if (tree->n == tree->size) {
 		tree->size = tree->size ? tree->size * 2 : 4;
-		tree->victims = xreallocarray(tree->victims, tree->size, sizeof(*tree->victims));
+		tree->list = xreallocarray(tree->list, tree->size, sizeof(*tree->list));
 	}
-	return read_victim(row, &tree->victims[tree->n++]);
+	return read_victim(row, &tree->list[tree->n++]);
 }
 
 /* The rows of @stmt, which asks by @id. */
-static int add_victims(struct store *s, struct tree *tree, enum sql_id what, int64_t id)
+static int add_victims(struct store *s, struct victims *tree, enum sql_id what, int64_t id)
 {
 	sqlite3_stmt *stmt = store_sql(s, what);
 	bool is_sound = true;
@@ -70,27 +55,42 @@ static int add_victims(struct store *s, struct tree *tree, enum sql_id what, int
 	return is_sound ? rc : SQLITE_CORRUPT;
 }
 
-static int add_parts(struct store *s, struct tree *tree)
+static int add_parts(struct store *s, struct victims *tree)
 {
 	int rc = SQLITE_OK;
 
 	for (size_t i = 0; i < tree->n && rc == SQLITE_OK; i++)
-		if (rows_is_group(tree->victims[i].kind))
-			rc = add_victims(s, tree, SQL_REMOVE_PARTS, tree->victims[i].id);
+		if (rows_is_group(tree->list[i].kind))
+			rc = add_victims(s, tree, SQL_REMOVE_PARTS, tree->list[i].id);
 	return rc;
+}
+
+int victims_collect(struct store *s, int64_t id, struct victims *ret)
+{
+	int rc;
+
+	*ret = (struct victims){ 0 };
+	rc = add_victims(s, ret, SQL_REMOVE_ONE, id);
+	return rc == SQLITE_OK ? add_parts(s, ret) : rc;
+}
+
+void victims_fini(struct victims *tree)
+{
+	free(tree->list);
+	*tree = (struct victims){ 0 };
 }
 
 /* ---- may it go? ---- */
 
 /* An unfinished job that needs one of them, 0 = there is none. */
-static int find_blocker(struct store *s, const struct tree *tree, int64_t *ret)
+static int find_blocker(struct store *s, const struct victims *tree, int64_t *ret)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_NEEDED_BY);
 	int rc = SQLITE_OK;
 
 	*ret = 0;
 	for (size_t i = 0; i < tree->n && rc == SQLITE_OK && *ret == 0; i++) {
-		sql_int(stmt, 1, tree->victims[i].id);
+		sql_int(stmt, 1, tree->list[i].id);
 		if (!sql_row(stmt, &rc))
 			continue;
 		*ret = sqlite3_column_int64(stmt, 0);
@@ -99,32 +99,33 @@ static int find_blocker(struct store *s, const struct tree *tree, int64_t *ret)
 	return rc;
 }
 
-/* Fills @tree when it may go; *ret_result says, as store_remove does. */
-static int judge(struct store *s, struct tree *tree, int64_t id, int *ret_result,
-		 int64_t *ret_blocker)
+/* What is wrong with the root, seen alone. */
+static int judge_root(const struct store *s, const struct victims *tree)
 {
-	int rc = add_victims(s, tree, SQL_REMOVE_ONE, id);
+	const struct victim *root = tree->list;
 
-	*ret_result = 0;
-	if (rc != SQLITE_OK)
+	if (tree->n == 0 || doom_hides(s, root->id, root->parent))
+		return -ENOENT;
+	if (root->parent != 0)
+		return -EXDEV;
+	return root->state != JOB_DONE ? -EBUSY : 0;
+}
+
+/* May it go?  ret->result says. */
+static int judge(struct store *s, const struct victims *tree, struct removal *ret)
+{
+	int rc = SQLITE_OK;
+
+	ret->result = judge_root(s, tree);
+	if (ret->result != 0)
 		return rc;
-	if (tree->n == 0)
-		*ret_result = -ENOENT;
-	else if (tree->victims[0].parent != 0)
-		*ret_result = -EXDEV;
-	else if (tree->victims[0].state != JOB_DONE)
-		*ret_result = -EBUSY;
-	if (*ret_result != 0)
-		return rc;
-	rc = add_parts(s, tree);
-	if (rc == SQLITE_OK)
-		rc = find_blocker(s, tree, ret_blocker);
-	if (*ret_blocker != 0)
-		*ret_result = -EDEADLK;
 	/* A composition ends after its parts.  Where damage says otherwise, it stays. */
 	for (size_t i = 0; i < tree->n; i++)
-		if (tree->victims[i].state != JOB_DONE)
-			*ret_result = -EBUSY;
+		if (tree->list[i].state != JOB_DONE)
+			ret->result = -EBUSY;
+	rc = find_blocker(s, tree, &ret->blocker);
+	if (ret->blocker != 0)
+		ret->result = -EDEADLK;
 	return rc;
 }
 
@@ -218,7 +219,7 @@ static int delete_rare(struct store *s, const struct victim *v)
 	return rc;
 }
 
-static int delete_job(struct store *s, const struct victim *v)
+int remove_victim(struct store *s, const struct victim *v)
 {
 	int rc = delete_events(s, v);
 
@@ -235,17 +236,27 @@ static int delete_job(struct store *s, const struct victim *v)
 	return rc;
 }
 
+static int remove_at_once(struct store *s, const struct victims *tree, struct removal *ret)
+{
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; i < tree->n && rc == SQLITE_OK; i++)
+		rc = remove_victim(s, &tree->list[i]);
+	ret->n_jobs = tree->n;
+	return rc;
+}
+
 int remove_tree(struct store *s, int64_t id, struct removal *ret)
 {
-	struct tree tree = { 0 };
-	int rc = judge(s, &tree, id, &ret->result, &ret->blocker);
+	struct victims tree;
+	int rc = victims_collect(s, id, &tree);
 
-	ret->n_jobs = 0;
-	for (size_t i = 0; i < tree.n && rc == SQLITE_OK && ret->result == 0; i++) {
-		rc = delete_job(s, &tree.victims[i]);
-		ret->n_jobs++;
-	}
-	free(tree.victims);
+	*ret = (struct removal){ 0 };
+	if (rc == SQLITE_OK)
+		rc = judge(s, &tree, ret);
+	if (rc == SQLITE_OK && ret->result == 0)
+		rc = tree.n <= AT_ONCE_MAX ? remove_at_once(s, &tree, ret) : doom_add(s, &tree);
+	victims_fini(&tree);
 	return rc;
 }
 

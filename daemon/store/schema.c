@@ -159,6 +159,7 @@ static const char version_1[] =
  * - submit_key.job is negative when the record of that job was removed.
  * - ending.kept: what goes with the record besides its rows: bytes in the job's
  *   directory, of its result and error.  Count 'kept_bytes' is their sum.
+ * - doomed: compositions of many parts that are being removed (remove.h).
  * - gone: jobs whose record was removed and whose directory was not yet.
  * - meta 'pruned_seq': of the events up to here some were removed with their
  *   jobs.  'history_seq': all ends up to here had their turn to be removed.
@@ -210,6 +211,7 @@ static const char version_2[] =
 	"  WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = submit_key.job);"
 	"CREATE INDEX submit_key_orphan ON submit_key(expires) WHERE job < 0;"
 
+	"CREATE TABLE doomed (job INTEGER PRIMARY KEY) STRICT;"
 	"CREATE TABLE gone (job INTEGER PRIMARY KEY) STRICT;"
 
 	"ALTER TABLE ending ADD COLUMN kept INTEGER;"

@@ -31,7 +31,7 @@ static const char *const texts[N_SQL] = {
 			 " WHERE uid = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)",
 	[SQL_KEY_INSERT] = "INSERT OR REPLACE INTO submit_key (uid, key, job, hash)"
 			   " VALUES (?1, ?2, ?3, ?4)",
-	[SQL_JOB_EXISTS] = "SELECT 1 FROM job WHERE id = ?1",
+	[SQL_JOB_EXISTS] = "SELECT coalesce(parent, 0) FROM job WHERE id = ?1",
 	[SQL_NEED_INSERT] = "INSERT INTO need (job, n, on_job, cond) VALUES (?1, ?2, ?3, ?4)",
 	[SQL_DEADLINE_INSERT] = "INSERT INTO deadline (job, due, due_boot, boot)"
 				" VALUES (?1, ?2, ?3, ?4)",
@@ -104,6 +104,19 @@ static const char *const texts[N_SQL] = {
 	[SQL_NEED_DELETE] = "DELETE FROM need WHERE job = ?1",
 	[SQL_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE job = ?1",
 	[SQL_GONE_INSERT] = "INSERT INTO gone (job) VALUES (?1)",
+	[SQL_GONE_DELETE] = "DELETE FROM gone WHERE job = ?1",
+	[SQL_GONE_LIST] = "SELECT job FROM gone WHERE job > ?1 ORDER BY job LIMIT ?2",
+	[SQL_DOOMED_INSERT] = "INSERT INTO doomed (job) VALUES (?1)",
+	[SQL_DOOMED_DELETE] = "DELETE FROM doomed WHERE job = ?1",
+	[SQL_DOOMED_LIST] = "SELECT job FROM doomed ORDER BY job",
+	[SQL_EXPIRED] = "SELECT due, job FROM expiry INDEXED BY expiry_due"
+			" WHERE (due, job) > (?1, ?2) ORDER BY due, job LIMIT 1",
+	[SQL_ENDS] = "SELECT seq, job, outcome IS NOT NULL FROM event WHERE seq > ?1"
+		     " ORDER BY seq",
+	[SQL_END_FACTS] = "SELECT parent, keep, ended FROM job WHERE id = ?1",
+	[SQL_KEY_EXPIRED] = "SELECT uid, key FROM submit_key INDEXED BY submit_key_orphan"
+			    " WHERE job < 0 AND expires <= ?1 ORDER BY expires LIMIT 1",
+	[SQL_KEY_DELETE] = "DELETE FROM submit_key WHERE uid = ?1 AND key = ?2",
 	[SQL_DOC_DELETE] = "DELETE FROM doc WHERE job = ?1",
 	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
 

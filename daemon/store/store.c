@@ -19,6 +19,7 @@
 #include "daemon/base/list.h"
 #include "daemon/store/db.h"
 #include "daemon/store/guard.h"
+#include "daemon/store/remove.h"
 #include "daemon/store/store_int.h"
 #include "proto/xalloc.h"
 
@@ -128,7 +129,7 @@ void store_submit(struct store *s, struct store_op *op)
 	op->result = 0;
 	s->n_unanswered++;
 	op_list_add(&s->outbox, op);
-	if (!query_is(op->type))
+	if (op_is_write(op->type))
 		s->is_with_next = op->is_with_next;
 	if (++s->n_outbox >= HAND_OVER && s->is_started && !s->is_with_next)
 		hand_over(s);
@@ -290,6 +291,8 @@ static int prepare(struct store *s, struct aw_err *err)
 		rc = load_boot(s);
 	if (rc == SQLITE_OK)
 		rc = load_tally(s);
+	if (rc == SQLITE_OK)
+		rc = doom_load(s);
 	if (rc != SQLITE_OK)
 		/* The tally's verdict is not in the connection's message. */
 		return connect_fail(rc == SQLITE_CORRUPT ? NULL : s->db, s->path, rc, err);
@@ -300,6 +303,7 @@ static int prepare(struct store *s, struct aw_err *err)
 		s->figures.by_state[i] = (uint64_t)s->tally.by_state[i];
 	for (int i = 0; i < N_JOB_OUTCOMES; i++)
 		s->figures.by_outcome[i] = (uint64_t)s->tally.by_outcome[i];
+	s->figures.kept_bytes = s->tally.kept_bytes;
 	return 0;
 }
 
@@ -327,6 +331,7 @@ static int start_thread(struct store *s, struct aw_err *err)
 
 static void store_free(struct store *s)
 {
+	doom_fini(s);
 	sql_finalize_all(s->sql);
 	db_close(s->db);
 	if (s->wake_fd >= 0)

@@ -75,6 +75,9 @@ enum store_op_type {
 	STORE_NOTE,
 	STORE_REMOVE,
 	STORE_QUEUE,
+	/* writes that wait until there is nothing else to do, though not for ever */
+	STORE_PRUNE,
+	STORE_SWEEP,
 	/* queries */
 	STORE_LOAD,
 	STORE_GET,
@@ -297,7 +300,8 @@ struct store_note {
 
 /*
  * Remove a finished job, its parts, and all that belongs to them; their
- * directories are noted for store_sweep.  0, -ENOENT,
+ * directories are noted for store_sweep.  The rows of many parts go with the
+ * next store_prunes; nobody sees them any more.  0, -ENOENT,
  * -EBUSY (not done), -EXDEV (a part: it goes with its composition), -EDEADLK
  * (@blocker, which is not done, needs it or a part of it).
  */
@@ -305,6 +309,42 @@ struct store_remove {
 	struct store_op op;
 	int64_t id;
 	int64_t blocker; /* out */
+};
+
+/*
+ * One step of forgetting history: removes some of the jobs that are done and
+ * whose time is over, compositions with their parts, never what an unfinished
+ * job needs.  What has a "keep" of its own goes when that is over, and by the
+ * limits only after all others.  Small enough not to hold up a commit; repeat
+ * until is_at_end.  0, -ENOSPC, or -ECANCELED: the store is closed.
+ */
+struct store_prune {
+	struct store_op op;
+	struct wall now;
+	int64_t keep_ms;   /* after the end; INT64_MAX = for ever */
+	int64_t max_jobs;  /* that are done; INT64_MAX = any number */
+	int64_t max_bytes; /* of what is kept of them: directories, results, errors */
+	/* out */
+	size_t n_jobs;	  /* that this step has removed */
+	bool is_at_end;	  /* nothing more may go now */
+	struct wall next; /* when the next one's time is over; 0 = of none that there is */
+};
+
+/*
+ * The directories of removed jobs: those that are away by now are forgotten,
+ * and the next ones are told.  A row stands for each from the transaction that
+ * removes the job on, so that none is forgotten by a crash.  0, -ENOSPC, or
+ * -ECANCELED: the store is closed.
+ */
+#define STORE_SWEEP_MAX 100
+struct store_sweep {
+	struct store_op op;
+	const int64_t *away; /* borrowed; @n_away of them */
+	size_t n_away;
+	int64_t after; /* only ids above this one are told */
+	/* out; by rising id */
+	int64_t ids[STORE_SWEEP_MAX];
+	size_t n;
 };
 
 /* Create or change a queue. */
@@ -559,7 +599,8 @@ struct store_stats {
 	int64_t wal_bytes, db_bytes;
 	uint64_t by_state[N_JOB_STATES];
 	uint64_t by_outcome[N_JOB_OUTCOMES];
-	size_t n_queued; /* requests not yet answered */
+	int64_t kept_bytes; /* of jobs that are done: directories, results, errors */
+	size_t n_queued;    /* requests not yet answered */
 	/*
 	 * Degraded: new jobs get -ENOSPC, since little space is left, or since the
 	 * disk is_full: commits fail, and changes of jobs wait.

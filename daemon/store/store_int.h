@@ -22,6 +22,11 @@ void op_list_add(struct op_list *list, struct store_op *op);
 void op_list_append(struct op_list *list, struct op_list *more); /* empties @more */
 struct store_op *op_list_pop(struct op_list *list);		 /* NULL = empty */
 
+static inline bool op_is_write(enum store_op_type type)
+{
+	return type < STORE_PRUNE; /* where they end in the enum */
+}
+
 /* What is counted and numbered.  One as committed, one as the open transaction will leave it. */
 struct tally {
 	int64_t next_id, next_seq;
@@ -84,9 +89,12 @@ struct store {
 	bool is_boot_known; /* its row is in the file */
 	bool is_marked;	    /* the file says that it is in use */
 	struct tally committed, tally;
-	struct op_list todo;  /* taken, not looked at yet */
-	struct op_list reads; /* queries that may run: all writes before them are committed */
-	struct op_list kept;  /* changes that found the disk full */
+	struct op_list todo;   /* taken, not looked at yet */
+	struct op_list reads;  /* queries that may run: all writes before them are committed */
+	struct op_list kept;   /* changes that found the disk full */
+	struct op_list chores; /* prunes and sweeps: when there is nothing else to do */
+	struct mono chores_since;
+	struct doomed *doomed;	     /* trees that are removed in steps (remove.h) */
 	struct store_backup *backup; /* being made; NULL = none */
 	struct room room;
 	bool is_full;	      /* commits find no room */
@@ -156,19 +164,19 @@ int update_run(struct store *s, struct store_update *u);
 int update_ask(struct store *s, struct store_ask *ask);
 int change_queue(struct store *s, struct store_queue *q);
 int remove_run(struct store *s, struct store_remove *rm);
+int prune_run(struct store *s, struct store_prune *p);
+int prune_sweep(struct store *s, struct store_sweep *sweep);
 /* @budget: rows that may be looked at; less what was used. */
 int query_run(struct store *s, struct store_op *op, int *budget);
 int list_run(struct store *s, struct store_list *l, int *budget);
 int scope_run(struct store *s, struct store_scope *scope, int *budget);
 int events_run(struct store *s, struct store_events *e, int *budget);
 
-/* A job and all that is below it, if it may go: result and blocker as in store_remove. */
-struct removal {
-	int result;
-	int64_t blocker;
-	size_t n_jobs;
-};
-int remove_tree(struct store *s, int64_t id, struct removal *ret);
+/*
+ * Is this job, of composition @parent (0 = none), on its way out (remove.h)?
+ * It is as if it were not there.
+ */
+bool doom_hides(const struct store *s, int64_t id, int64_t parent);
 
 /* One row of history; @prev_seq is the job's event before it, 0 = none. */
 struct event {

@@ -14,6 +14,7 @@
 
 #include "daemon/base/list.h"
 #include "daemon/store/db.h"
+#include "daemon/store/remove.h"
 
 /*
  * The store's thread and its group commit (R1.3).  A round takes what has
@@ -25,6 +26,7 @@
 #define IDLE_CHECKPOINT_MS 5000
 #define FULL_RETRY_MS 100
 #define LOW_LOOK_MS 500
+#define CHORE_WAIT_NS INT64_C(200000000) /* for a moment when there is nothing else to do */
 
 /* ---- answers ---- */
 
@@ -62,6 +64,7 @@ static void publish(struct store *s, struct mono began, size_t n_rows)
 		f->by_state[i] = (uint64_t)s->committed.by_state[i];
 	for (int i = 0; i < N_JOB_OUTCOMES; i++)
 		f->by_outcome[i] = (uint64_t)s->committed.by_outcome[i];
+	f->kept_bytes = s->committed.kept_bytes;
 	f->n_commits++;
 	f->n_rows += n_rows;
 	f->commit_last_us = us;
@@ -144,6 +147,10 @@ static int write_one(struct store *s, struct store_op *op)
 		return update_run(s, (struct store_update *)op);
 	case STORE_ASK:
 		return update_ask(s, (struct store_ask *)op);
+	case STORE_PRUNE:
+		return prune_run(s, (struct store_prune *)op);
+	case STORE_SWEEP:
+		return prune_sweep(s, (struct store_sweep *)op);
 	case STORE_LOAD:
 	case STORE_GET:
 	case STORE_LIST:
@@ -178,6 +185,18 @@ static int write_all(struct store *s, const struct op_list *list)
 	return rc == SQLITE_OK ? write_tally(s) : rc;
 }
 
+/* What is in memory is as in the file again.  An error in that is the worse one. */
+static void undo(struct store *s, int *rc)
+{
+	int r;
+
+	db_rollback(s->db);
+	s->tally = s->committed;
+	r = db_is_full(*rc) ? doom_load(s) : SQLITE_OK;
+	if (r != SQLITE_OK)
+		*rc = r;
+}
+
 /*
  * All of @list or nothing.  An empty list tries whether the disk takes
  * anything again.  Returns an SQLite code.
@@ -194,8 +213,7 @@ static int transact(struct store *s, const struct op_list *list)
 		rc = sql_run(store_sql(s, SQL_COMMIT));
 	rc = db_judge_write(s->db, false, rc);
 	if (rc != SQLITE_OK) {
-		db_rollback(s->db);
-		s->tally = s->committed;
+		undo(s, &rc);
 		return rc;
 	}
 	s->committed = s->tally;
@@ -421,6 +439,58 @@ static int commit(struct store *s, struct op_list *writes)
 	return rc;
 }
 
+/* ---- what waits until there is nothing else to do ---- */
+
+static bool is_chore(const struct store_op *op)
+{
+	return op->type == STORE_PRUNE || op->type == STORE_SWEEP;
+}
+
+static void add_chore(struct store *s, struct store_op *op)
+{
+	assert(!op->is_with_next);
+	if (!s->chores.first)
+		s->chores_since = now_mono();
+	op_list_add(&s->chores, op);
+}
+
+static bool has_other_work(struct store *s)
+{
+	bool has;
+
+	pthread_mutex_lock(&s->lock);
+	has = s->todo.first || s->reads.first || s->inbox.first;
+	pthread_mutex_unlock(&s->lock);
+	return has;
+}
+
+/*
+ * One of them, in a transaction of its own, while nobody waits; or because it
+ * has waited for long, since on a busy machine history grows fastest.
+ */
+static int run_chore(struct store *s)
+{
+	struct op_list one = { 0 };
+	int rc = SQLITE_OK;
+
+	if (!s->chores.first)
+		return rc;
+	if (has_other_work(s) && now_mono().ns - s->chores_since.ns < CHORE_WAIT_NS)
+		return rc;
+	op_list_add(&one, op_list_pop(&s->chores));
+	s->chores_since = now_mono();
+	if (!s->is_full)
+		rc = transact(s, &one);
+	if (db_is_full(rc))
+		set_full(s);
+	else if (rc != SQLITE_OK)
+		return rc;
+	if (s->is_full)
+		one.first->result = -ENOSPC;
+	answer(&one);
+	return SQLITE_OK;
+}
+
 /* ---- a round ---- */
 
 /* As many writes as one transaction takes, and the queries between them. */
@@ -434,6 +504,8 @@ static void take_writes(struct store *s, struct op_list *writes)
 
 		if (query_is(op->type) || op->type == STORE_BACKUP) {
 			op_list_add(&s->reads, op);
+		} else if (is_chore(op)) {
+			add_chore(s, op);
 		} else {
 			op_list_add(writes, op);
 			n_rows += rows_of(op);
@@ -527,7 +599,7 @@ static int round_trip(struct store *s)
 		rc = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
 	if (rc == SQLITE_OK)
 		run_backup(s);
-	return rc;
+	return rc == SQLITE_OK ? run_chore(s) : rc;
 }
 
 /* ---- waiting ---- */
@@ -579,7 +651,7 @@ static bool take(struct store *s, bool *ret_stop)
 	op_list_append(&s->todo, &s->inbox);
 	has_work = s->todo.first || s->reads.first;
 	*ret_stop = s->is_stopping && !has_work;
-	has_work |= s->backup != NULL; /* which a stop gives up */
+	has_work |= s->backup || s->chores.first; /* which a stop gives up */
 	s->is_asleep = !has_work && !*ret_stop;
 	pthread_mutex_unlock(&s->lock);
 	return has_work || *ret_stop;
@@ -604,8 +676,11 @@ static int finish(struct store *s)
 	if (s->backup) {
 		op_list_add(&answered, &s->backup->op);
 		backup_cancel(s);
-		answer(&answered);
 	}
+	for (struct store_op *op = s->chores.first; op; op = next_of(op))
+		op->result = -ECANCELED;
+	op_list_append(&answered, &s->chores);
+	answer(&answered);
 	if (!s->is_full)
 		return rc;
 	s->retry_at.ns = 0;

@@ -97,6 +97,8 @@ static const struct {
 	{ "[queues]\nfetch_limit = 0\n", 2, "1 to 100000" },
 	{ "[queues]\nworker_limit = none\n", 2, "whole number" },
 	{ "[worker]\noutput_limit = 1K\n", 2, "out of range" },
+	{ "[history]\nkeep = 11y\n", 2, "longer than 10 years" },
+	{ "[history]\nmax_jobs = -1\n", 2, "0 to 1000000000" },
 	{ "[fetch]\noutput_roots = relative\n", 2, "\"/\"" },
 	{ "[fetch]\noutput_roots =\n", 2, "empty" },
 	{ "[fetch]\noutput_roots = /a:b\n", 2, "\"/\"" },
@@ -250,6 +252,8 @@ START_TEST(shown_settings)
 		"\"connections.output_soft\":1048576,\"connections.output_soft_timeout\":10,"
 		"\"connections.output_hard\":4194304,\"connections.max_buffers\":67108864,"
 		"\"queues.fetch_limit\":64,\"queues.worker_limit\":9,"
+		"\"history.keep\":2592000,\"history.max_jobs\":1000000,"
+		"\"history.max_bytes\":10737418240,"
 		"\"worker.output_limit\":10485760,"
 		"\"fetch.output_roots\":[\"/a\"],\"fetch.allow_networks\":[\"::/0\"],"
 		"\"fetch.proxy\":\"http://***@proxy:3128\"}",

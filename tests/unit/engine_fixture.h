@@ -296,6 +296,8 @@ static int do_op(struct store_op *op)
 	case STORE_NOTE:
 	case STORE_QUEUE:
 	case STORE_REMOVE:
+	case STORE_PRUNE:
+	case STORE_SWEEP:
 	case STORE_LIST:
 	case STORE_EVENTS:
 	case STORE_BACKUP:

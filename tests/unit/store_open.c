@@ -653,6 +653,7 @@ static const struct {
 	{ "INSERT INTO deadline VALUES (7, 1, 1, 9)", "unknown boot" },
 	{ "INSERT INTO expiry VALUES (7, 1)", "kept for a time" },
 	{ "UPDATE job SET keep = 60 WHERE id = 51", "kept for a time" },
+	{ "INSERT INTO doomed VALUES (7)", "on their way out" },
 	{ "INSERT INTO gone VALUES (7)", "removed jobs" },
 	{ "INSERT INTO gone VALUES (700)", "dealt again" },
 	{ "UPDATE meta SET value = 900 WHERE key = 'pruned_seq'", "dealt again" },

@@ -158,6 +158,7 @@ static void add_store(json_t *store, const struct store_stats *s)
 	set(store, "commit_max", duration_to_json(s->commit_max_us));
 	set_count(store, "wal_bytes", (uint64_t)s->wal_bytes);
 	set_count(store, "database_bytes", (uint64_t)s->db_bytes);
+	set_count(store, "history_bytes", (uint64_t)s->kept_bytes);
 	set(store, "degraded", s->is_degraded ? json_string("storage_full") : json_null());
 	set(store, "full", json_boolean(s->is_full));
 	set_count(store, "free_bytes", (uint64_t)s->free_bytes);

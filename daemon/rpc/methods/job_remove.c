@@ -5,17 +5,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "daemon/co/await.h"
 #include "daemon/job/engine.h"
+#include "daemon/job/history.h"
 #include "daemon/job/job.h"
-#include "daemon/job/jobdir.h"
-#include "daemon/log.h"
 #include "daemon/rpc/methods/methods.h"
 #include "proto/xalloc.h"
 
 /*
- * job.remove: look which of the jobs are there and done, remove their rows,
- * then their output.  The reply shows the jobs as they were.
+ * job.remove: look which of the jobs are there and done, and remove their rows.
+ * The reply shows the jobs as they were; job/history.c removes their output.
  */
 
 struct victim {
@@ -29,7 +27,6 @@ struct remove_jobs {
 	size_t n, n_open;
 	struct reply_errors errors;
 	struct store_get get; /* a record whose id is 0 was not removed */
-	struct offload offload;
 	struct victim victims[];
 };
 
@@ -40,31 +37,6 @@ static void remove_free(struct remove_jobs *w)
 	free(w->ids);
 	free(w);
 }
-
-/* ---- their output ---- */
-
-static void remove_folders(struct offload *o)
-{
-	struct remove_jobs *w = container_of(o, struct remove_jobs, offload);
-
-	for (size_t i = 0; i < w->n; i++) {
-		int r = w->get.jobs[i].id ? jobdir_remove(w->ids[i]) : 0;
-
-		if (r < 0)
-			log_warning("the output of job %" PRId64 " cannot be removed: %s",
-				    w->ids[i], strerror(-r));
-	}
-}
-
-static void on_removed_folders(struct offload *o)
-{
-	struct remove_jobs *w = container_of(o, struct remove_jobs, offload);
-
-	reply_finish_each(w->call, w->get.jobs, w->n, &w->errors);
-	remove_free(w);
-}
-
-/* ---- their rows ---- */
 
 static int not_done(struct aw_err *err, int64_t id, enum job_state state)
 {
@@ -121,8 +93,9 @@ static void finish(struct remove_jobs *w)
 {
 	for (size_t i = 0; i < w->n; i++)
 		judge(w, i);
-	w->offload = (struct offload){ .work = remove_folders, .done = on_removed_folders };
-	offload_submit(&w->offload);
+	history_look(); /* their output follows */
+	reply_finish_each(w->call, w->get.jobs, w->n, &w->errors);
+	remove_free(w);
 }
 
 static void settle_one(struct remove_jobs *w)
