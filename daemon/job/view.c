@@ -235,9 +235,24 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 	json_decref(spec);
 }
 
+/* The ids of the parts of document @i, in their order: they stand behind it.  Gives the array. */
+static int64_t *submitted_parts(const struct submission *s, size_t i, size_t *ret_n)
+{
+	const size_t place = s->places[i], n = s->docs[i].n_parts;
+	int64_t *ids = n ? xcalloc(n, sizeof(*ids)) : NULL;
+
+	*ret_n = n;
+	for (size_t k = place + 1, found = 0; found < n && k < s->insert.n; k++)
+		if (s->insert.jobs[k].parent_place_plus_1 == place + 1)
+			ids[found++] = s->insert.jobs[k].id;
+	return ids;
+}
+
 void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 {
 	const struct store_new_job *n = submission_job(s, i);
+	size_t n_parts;
+	int64_t *parts = submitted_parts(s, i, &n_parts);
 	const struct store_job rec = {
 		.id = n->id,
 		.kind = n->kind,
@@ -252,6 +267,11 @@ void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 		.due = n->due.wall,
 		.spec = (char *)n->spec,
 		.spec_len = n->spec_len,
+		.retry_of = n->retry_of,
+		.needs = n->needs,
+		.n_needs = n->n_needs,
+		.children = parts,
+		.n_children = n_parts,
 	};
 	const struct view v = {
 		.rec = &rec,
@@ -262,4 +282,5 @@ void engine_print_submitted(struct buf *b, const struct submission *s, size_t i)
 	};
 
 	print_view(b, &v);
+	free(parts);
 }

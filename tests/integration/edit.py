@@ -171,6 +171,20 @@ class Edit(TestCase):
         self.assertEqual(self.c.get(needy)["outcome"], "skipped")
         self.assertEqual(self.c.call_error("job.why", {"id": 999}).word, "not_found")
 
+    def test_the_answer_to_a_submit_shows_what_it_is_tied_to(self):
+        first = self.waiting()
+        job = self.c.submit("gather", needs=[{"job": first, "on": "done"}], jobs=[
+            {"kind": "timer", "sleep": 0}, {"kind": "race", "jobs": [{"kind": "timer", "sleep": 0}]},
+            {"kind": "timer", "sleep": 0}])
+        seen = self.c.get(job["id"])
+        for key in ("children", "needs", "parent", "index", "retry_of"):
+            self.assertEqual(job[key], seen[key], key)
+        self.assertEqual(len(job["children"]), 3)
+        self.assertEqual(job["needs"], [{"job": first, "on": "done"}])
+        part = self.c.get(job["children"][2])
+        self.assertEqual((part["parent"], part["index"]), (job["id"], 2))
+        self.c.call("job.cancel", {"ids": [first, job["id"]]})
+
     # ---- retry ----
 
     def test_retry_is_a_new_job(self):
