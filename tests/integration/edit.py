@@ -174,7 +174,8 @@ class Edit(TestCase):
     def test_the_answer_to_a_submit_shows_what_it_is_tied_to(self):
         first = self.waiting()
         job = self.c.submit("gather", needs=[{"job": first, "on": "done"}], jobs=[
-            {"kind": "timer", "sleep": 0}, {"kind": "race", "jobs": [{"kind": "timer", "sleep": 0}]},
+            {"kind": "timer", "sleep": 0},
+            {"kind": "race", "jobs": [{"kind": "timer", "sleep": 0}]},
             {"kind": "timer", "sleep": 0}])
         seen = self.c.get(job["id"])
         for key in ("children", "needs", "parent", "index", "retry_of"):
@@ -273,6 +274,19 @@ class Edit(TestCase):
         self.assertEqual(self.c.get(new)["retry_of"], int(number))
         r = self.d.ctl("--json", "why", str(new))
         self.assertEqual(set(r.json), {"state", "reason", "message", "until", "waits_for"})
+
+    def test_by_filter(self):
+        numbers = [self.waiting(tags=["t"]) for _ in range(3)] + [self.waiting()]
+        for verb, reason in (("hold", "held"), ("release", "time")):
+            r = self.d.ctl(verb, "--tag", "t")
+            self.assertEqual((r.status, r.out), (0, ""), r)
+            self.assertEqual([self.c.get(n)["reason"] for n in numbers], [reason] * 3 + ["time"])
+        self.c.call("job.cancel", {"ids": numbers})
+        self.c.wait(*numbers)
+        r = self.d.ctl("retry", "--tag", "t")
+        self.assertEqual(r.status, 0, r)
+        self.assertEqual([self.c.get(int(n))["retry_of"] for n in r.lines], numbers[:3])
+        self.c.wait(*map(int, r.lines))
 
     def test_show_and_timeline_of_a_tree(self):
         job = self.c.submit("sequence", name="story", jobs=[

@@ -145,6 +145,65 @@ class TwoUsers(TestCase):
         self.assertNotIn("MARKER", d.log())
         c.call("job.cancel", {"ids": [secret]})
 
+    def test_a_retry_belongs_to_the_owner_of_the_job(self):
+        """Who retries other people's jobs does not come by their secrets."""
+        name = grp.getgrgid(1).gr_name
+        d = self.system(f"[access]\nadmin_group = {name}\n")
+        c = self.client(d)
+        secret = self.submit_secret(c)
+        c.call("job.cancel", {"ids": [secret]})
+        c.wait(secret)
+        p = self.as_second(d, "retry", str(secret), ids=(4711, 1))
+        self.assertEqual(p.returncode, 0, p)
+        new = c.wait_one(int(p.stdout))
+        self.assertEqual((new["owner"]["uid"], new["retry_of"]), (0, secret))
+        self.assertIn("MARKER", json.dumps(c.get(new["id"])))
+        p = self.as_second(d, "--json", "show", str(new["id"]), ids=(4711, 1))
+        self.assertEqual(p.returncode, 0, p)
+        self.assertNotIn("MARKER", p.stdout)
+        self.assertNotIn("MARKER", d.log())
+
+    def test_what_waits_is_the_owners_to_change(self):
+        d = self.system()
+        c = self.client(d)
+        mine = c.submit("timer", sleep=0, delay=600)["id"]
+        for words in (("hold", str(mine)), ("release", str(mine)), ("why", str(mine)),
+                      ("update", "--priority", "3", str(mine)), ("retry", str(mine)),
+                      ("watch", str(mine)), ("timeline", str(mine))):
+            p = self.as_second(d, *words, ids=(4711, 4711))
+            self.assertEqual((p.returncode, p.stdout), (4, ""), p)
+            self.assertIn(f"there is no job {mine}", p.stderr, "not even that it exists")
+        job = c.get(mine)
+        self.assertEqual((job["reason"], job["priority"]), ("time", 0))
+        # Root changes what is another's.
+        theirs = int(self.as_second(d, "submit", "timer", "--delay", "600", "0",
+                                    ids=(4711, 4711)).stdout)
+        self.assertEqual(c.call("job.hold", {"ids": [theirs]})["jobs"][0]["reason"], "held")
+        c.call("job.cancel", {"ids": [mine, theirs]})
+
+    def test_events_are_of_ones_own_jobs(self):
+        d = self.system()
+        c = self.client(d)
+        c.call("events.subscribe")
+        mine = c.submit("timer", sleep=0)["id"]
+        theirs = int(self.as_second(d, "submit", "timer", "0", ids=(4711, 4711)).stdout)
+        c.wait(mine, theirs)
+        p = self.as_second(d, "--json", "call", "job.list", ids=(4711, 4711))
+        self.assertEqual([j["id"] for j in json.loads(p.stdout)["jobs"]], [theirs])
+        p = subprocess.Popen([AWAITCTL, "--socket", d.socket, "--json", "watch", "--since", "0"],
+                             user=4711, group=4711, extra_groups=[], cwd="/", text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             env={"PATH": d.env["PATH"], "HOME": "/"})
+        seen = [json.loads(p.stdout.readline()) for _ in range(3)]
+        p.kill()
+        p.communicate()
+        self.assertEqual({e["job"]["id"] for e in seen}, {theirs})
+        ends = set()
+        while ends != {mine, theirs}:
+            event = c.note("event")
+            if event["type"] == "done":
+                ends.add(event["job"]["id"])
+
     def test_administrators_change_by_reload(self):
         d = self.system("[access]\nadmin_group = no-such-group\n")
         c = self.client(d)
