@@ -94,6 +94,13 @@ const struct conf_setting conf_settings[] = {
 	  "or any, none, loopback; auto is any (user) or none (system)" },
 	{ "fetch", "proxy", CONF_PROXY, AT(proxy), 0, 0, "", true,
 	  "proxy for all fetches: an http, https or socks URL; empty is none" },
+	{ "hooks", "on_end", CONF_PROGRAM, AT(hook_program), 0, 0, "", true,
+	  "program that is run when a job ends with one of outcomes, with the job object on its "
+	  "standard input; empty is none" },
+	{ "hooks", "outcomes", CONF_OUTCOMES, AT(hook_outcomes), 0, 0, "failed timed_out lost",
+	  true, "outcomes for which on_end is run" },
+	{ "hooks", "timeout", CONF_DURATION, AT(hook_timeout_us), SECOND_US, 24 * HOUR_US, "5min",
+	  true, "longest time that on_end may run" },
 };
 enum { N_SETTINGS = sizeof conf_settings / sizeof conf_settings[0] };
 const size_t n_conf_settings = N_SETTINGS;
@@ -471,6 +478,7 @@ void conf_free(struct conf *c)
 	free(c->config_path);
 	conf_paths_free(c->output_roots);
 	free(c->proxy);
+	free(c->hook_program);
 	free(c->allow_networks.list);
 	free(c->socket_group);
 	free(c->admin_group);

@@ -30,8 +30,10 @@ enum conf_type {
 	CONF_LEVEL,    /* debug, info, notice, warning, err */
 	CONF_GROUP,    /* a group's name; empty = none */
 	CONF_PROXY,    /* an http, https or socks URL; empty = none */
-	CONF_PATHS, /* absolute paths, ":" between them; further lines that begin with a blank add
+	CONF_PATHS,   /* absolute paths, ":" between them; further lines that begin with a blank add
 		       to it */
+	CONF_PROGRAM, /* an absolute path; empty = none */
+	CONF_OUTCOMES, /* job outcomes, blanks between them; a bit each in struct conf */
 	CONF_NETWORKS, /* IP networks, blanks between them; any, none, loopback, private */
 	N_CONF_TYPES
 };
@@ -93,6 +95,10 @@ struct conf {
 	char *proxy;	     /* "" = none */
 	/* of loopback and private ones, those that fetches may contact */
 	struct conf_networks allow_networks;
+	/* [hooks] */
+	char *hook_program;	 /* "" = none */
+	int64_t hook_outcomes;	 /* 1 << enum job_outcome */
+	int64_t hook_timeout_us; /* 5 min */
 	/* what it was loaded with, for a reload; strings borrowed for ever (argv) */
 	struct conf_flags flags;
 };

@@ -4,11 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "daemon/base/utf8.h"
 #include "daemon/log.h"
 #include "proto/buf.h"
+#include "proto/names.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -64,6 +66,49 @@ static const char *set_group(char **to, const char *text)
 	free(*to);
 	*to = xstrdup(text);
 	return NULL;
+}
+
+static const char *set_program(char **to, const char *text)
+{
+	if (*text && *text != '/')
+		return "is no absolute path";
+	if (strlen(text) > PATH_MAX)
+		return "is too long for a path";
+	free(*to);
+	*to = xstrdup(text);
+	return NULL;
+}
+
+static const char *set_outcomes(int64_t *to, const char *text)
+{
+	int64_t bits = 0;
+
+	while (*text) {
+		size_t blanks = strspn(text, " \t,"), len = strcspn(text + blanks, " \t,");
+		cleanup_free char *word = xstrndup(text + blanks, len);
+		int outcome = job_outcome_parse(word);
+
+		text += blanks + len;
+		if (!len)
+			continue;
+		if (outcome <= JOB_UNENDED)
+			return "has a word that is none of succeeded, failed, timed_out, "
+			       "cancelled, skipped, lost";
+		bits |= INT64_C(1) << outcome;
+	}
+	*to = bits;
+	return bits ? NULL : "is empty; on_end is what switches the hook off";
+}
+
+static json_t *outcomes_to_json(int64_t bits)
+{
+	json_t *list = json_array();
+
+	for (int i = JOB_SUCCEEDED; i < N_JOB_OUTCOMES; i++)
+		if (bits & INT64_C(1) << i)
+			json_array_append_new(list,
+					      json_string(job_outcome_name((enum job_outcome)i)));
+	return list;
 }
 
 static const char *set_proxy(char **to, const char *text)
@@ -246,6 +291,12 @@ int conf_value_set(struct conf *c, const struct conf_setting *s, const char *tex
 	case CONF_PATHS:
 		why = set_paths(to, text);
 		break;
+	case CONF_PROGRAM:
+		why = set_program(to, text);
+		break;
+	case CONF_OUTCOMES:
+		why = set_outcomes(to, text);
+		break;
 	case CONF_NETWORKS:
 		why = conf_networks_add(to, text);
 		break;
@@ -308,6 +359,10 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 		return proxy_to_json(*(char *const *)at);
 	case CONF_PATHS:
 		return paths_to_json(*(char **const *)at);
+	case CONF_PROGRAM:
+		return json_string(*(char *const *)at);
+	case CONF_OUTCOMES:
+		return outcomes_to_json(*(const int64_t *)at);
 	case CONF_NETWORKS:
 		return networks_to_json(at);
 	case N_CONF_TYPES:
@@ -328,6 +383,8 @@ void conf_value_swap(struct conf *a, struct conf *b, const struct conf_setting *
 		[CONF_GROUP] = sizeof(char *),
 		[CONF_PROXY] = sizeof(char *),
 		[CONF_PATHS] = sizeof(char **),
+		[CONF_PROGRAM] = sizeof(char *),
+		[CONF_OUTCOMES] = sizeof(int64_t),
 		[CONF_NETWORKS] = sizeof(struct conf_networks),
 	};
 	char kept[sizeof(struct conf_networks)];

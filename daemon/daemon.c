@@ -9,6 +9,7 @@
 #include "daemon/job/alive.h"
 #include "daemon/job/engine.h"
 #include "daemon/job/history.h"
+#include "daemon/job/hook.h"
 #include "daemon/job/jobdir.h"
 #include "daemon/job/users.h"
 #include "daemon/kinds/proc.h"
@@ -117,6 +118,7 @@ void daemon_settings_changed(void)
 {
 	admins_forget();
 	history_look();
+	hook_start();
 	log_info("configuration read again");
 }
 
@@ -199,6 +201,8 @@ static int start_jobs(struct store *store, struct aw_err *err)
 		r = xfer_init();
 	if (r == 0)
 		r = engine_load();
+	if (r == 0)
+		hook_start();
 	if (r == -EBADMSG) {
 		aw_fail(err, AW_DAMAGED,
 			"the stored jobs in %s are damaged. Nothing was changed. Look with "

@@ -7,6 +7,7 @@
 #include "daemon/job/alarm.h"
 #include "daemon/job/alive.h"
 #include "daemon/job/engine_int.h"
+#include "daemon/job/hook.h"
 #include "daemon/job/jobdir.h"
 #include "daemon/job/joblog.h"
 #include "daemon/job/quota.h"
@@ -454,6 +455,7 @@ static void on_done(struct transition *t)
 
 	engine.n_ended++;
 	joblog_end(job, outcome, t->change.error_json);
+	hook_ended(job, outcome);
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);
@@ -682,6 +684,7 @@ void engine_fini(void)
 	calendar_fini(&engine.deadlines);
 	runq_fini(&engine.runq);
 	quota_fini();
+	hook_fini();
 	alarm_close();
 }
 

@@ -45,6 +45,7 @@ struct submission {
 	int64_t retry_of;		    /* the done job that docs[0] is a copy of; 0 = none */
 	void (*done)(struct submission *s); /* when durable, or refused */
 	void *arg;
+	bool is_ours; /* the daemon's own: no quota holds it up */
 	/* private */
 	bool is_many;
 	struct needed *needed; /* owns */

@@ -224,4 +224,8 @@ int64_t run_grace_us(const struct run *run);
 /* Its document at hand, parsed.  false: it is damaged, and the run has the reason. */
 bool run_parse_doc(struct run *run);
 
+/* ---- recover.c ---- */
+/* Make queue @name if it is not there. */
+void engine_ensure_queue(const char *name, int64_t limit);
+
 #endif

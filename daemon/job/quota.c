@@ -97,9 +97,11 @@ int quota_reserve(uid_t uid, struct quota_use want, struct aw_err *err)
 {
 	struct quota_use used = quota_used(uid);
 
-	if (uid != 0 && exceeds(used.n_jobs, want.n_jobs, conf->quota_jobs))
+	bool is_limited = uid != 0 && err;
+
+	if (is_limited && exceeds(used.n_jobs, want.n_jobs, conf->quota_jobs))
 		return refuse_jobs(err, used.n_jobs);
-	if (uid != 0 && exceeds(used.n_bytes, want.n_bytes, conf->quota_bytes))
+	if (is_limited && exceeds(used.n_bytes, want.n_bytes, conf->quota_bytes))
 		return refuse_bytes(err, used.n_bytes);
 	add(uid, want);
 	return 0;

@@ -18,7 +18,10 @@ struct quota_use {
 	uint64_t n_jobs, n_bytes;
 };
 
-/* Count @want for @uid: 0, or -EINVAL with the error "limit" and nothing counted. */
+/*
+ * Count @want for @uid: 0, or -EINVAL with the error "limit" and nothing counted.  @err NULL:
+ * whatever the limit is.
+ */
 int quota_reserve(uid_t uid, struct quota_use want, struct aw_err *err);
 void quota_release(uid_t uid, struct quota_use use);
 

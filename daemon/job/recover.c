@@ -316,7 +316,7 @@ static void load_queue(void *arg, const char *name, int64_t limit, bool is_pause
 	runq_create(&engine.runq, name, limit, is_paused);
 }
 
-static void ensure_queue(const char *name, int64_t limit)
+void engine_ensure_queue(const char *name, int64_t limit)
 {
 	if (runq_find(&engine.runq, name))
 		return;
@@ -355,8 +355,8 @@ int engine_load(void)
 
 	if (r < 0)
 		return r;
-	ensure_queue("fetch", conf->fetch_limit);
-	ensure_queue("worker", conf->worker_limit);
+	engine_ensure_queue("fetch", conf->fetch_limit);
+	engine_ensure_queue("worker", conf->worker_limit);
 	r = load_all(&l);
 	free(l.jobs);
 	free(l.needs);

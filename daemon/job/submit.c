@@ -184,7 +184,7 @@ static void insert(struct submission *s, int result)
 	s->result = result;
 	if (result == 0) {
 		make_rows(s);
-		s->result = quota_reserve(s->uid, use_of(s), &s->err);
+		s->result = quota_reserve(s->uid, use_of(s), s->is_ours ? NULL : &s->err);
 	}
 	if (s->result < 0) {
 		s->done(s);

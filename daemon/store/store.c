@@ -304,6 +304,7 @@ static int prepare(struct store *s, struct aw_err *err)
 	for (int i = 0; i < N_JOB_OUTCOMES; i++)
 		s->figures.by_outcome[i] = (uint64_t)s->tally.by_outcome[i];
 	s->figures.kept_bytes = s->tally.kept_bytes;
+	s->figures.last_seq = s->tally.next_seq - 1;
 	return 0;
 }
 

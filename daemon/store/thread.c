@@ -65,6 +65,7 @@ static void publish(struct store *s, struct mono began, size_t n_rows)
 	for (int i = 0; i < N_JOB_OUTCOMES; i++)
 		f->by_outcome[i] = (uint64_t)s->committed.by_outcome[i];
 	f->kept_bytes = s->committed.kept_bytes;
+	f->last_seq = s->committed.next_seq - 1;
 	f->n_commits++;
 	f->n_rows += n_rows;
 	f->commit_last_us = us;

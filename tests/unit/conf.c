@@ -111,6 +111,10 @@ static const struct {
 	{ "[fetch]\nallow_networks = 10.0.0.1/8\n", 2, "behind its prefix" },
 	{ "[fetch]\nallow_networks =\n", 2, "is empty" },
 	{ "[fetch]\nallow_networks = 10.0.0.0/8\n  x\n", 3, "no network" },
+	{ "[hooks]\non_end = mail\n", 2, "absolute path" },
+	{ "[hooks]\noutcomes = failed broken\n", 2, "none of succeeded" },
+	{ "[hooks]\noutcomes =\n", 2, "is empty" },
+	{ "[hooks]\noutcomes = unended\n", 2, "none of succeeded" },
 	{ "[daemon]\n" LONG_LINE "\n", 2, "longer than" },
 	{ "[daemon]\n\xff\xfe = 1\n", 2, "is no setting" },
 };
@@ -256,6 +260,8 @@ START_TEST(shown_settings)
 		"\"history.max_bytes\":10737418240,"
 		"\"worker.output_limit\":10485760,"
 		"\"fetch.output_roots\":[\"/a\"],\"fetch.allow_networks\":[\"::/0\"],"
+		"\"hooks.on_end\":\"\","
+		"\"hooks.outcomes\":[\"failed\",\"timed_out\",\"lost\"],\"hooks.timeout\":300,"
 		"\"fetch.proxy\":\"http://***@proxy:3128\"}",
 		0, NULL);
 	ck_assert_ptr_nonnull(want);

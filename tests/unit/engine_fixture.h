@@ -358,6 +358,17 @@ void store_get_fini(struct store_get *g)
 	free(g->jobs);
 }
 
+void store_stats(struct store *store, struct store_stats *ret)
+{
+	(void)store;
+	*ret = (struct store_stats){ 0 };
+}
+
+void store_events_fini(struct store_events *e)
+{
+	(void)e;
+}
+
 int store_each_doc_size(struct store *store, void (*fn)(void *arg, int64_t id, size_t n_bytes),
 			void *arg)
 {
