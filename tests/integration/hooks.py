@@ -114,8 +114,8 @@ class Hooks(TestCase):
         told = self.settle(d, c, 1)
         job, = told[tree, "failed"]
         self.assertEqual(job["error"]["code"], "part_failed")
-        if "error" in job["truncated"]:
-            self.assertEqual(len(job["error"]["errors"]), 10)
+        self.assertIn("error", job["truncated"])
+        self.assertLessEqual(len(job["error"].get("errors") or []), 10)
 
     def test_none_is_missed_or_doubled_by_kill9(self):
         """Jobs end, and the daemon is killed, again and again."""
