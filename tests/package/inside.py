@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -35,7 +36,7 @@ SOCKET = "/run/awaitd/awaitd.sock"
 STATE = "/var/lib/awaitd"
 SERVICE, LISTENER = "awaitd.service", "awaitd.socket"
 DROP_INS = "/run/systemd/system/awaitd.service.d"
-EXAMPLES = "/usr/share/doc/awaitd/examples/systemd"
+EXAMPLES = "/usr/share/doc/awaitd/examples"
 # mia and ben are in the group awaitd, ada looks after everybody's jobs, eve is a stranger.
 GROUPS = {"mia": "awaitd", "ben": "awaitd", "ada": "awaitd,awaitd-admin", "eve": ""}
 SIOCSIFADDR = 0x8916
@@ -434,11 +435,11 @@ class Installed(TestCase):
         self.assert_shell(self.root(), python(TALK.replace("ADDRESS", "10.1.2.3")))
         self.with_example("no-network", self.check_no_network)
         self.with_example("resources", lambda c: self.assertEqual(prop("TasksMax"), "4096"))
-        self.assertEqual({n[:-5] for n in os.listdir(EXAMPLES)},
+        self.assertEqual({n[:-5] for n in os.listdir(EXAMPLES + "/systemd")},
                          {*cases, "no-network", "resources"}, "each example is tried")
 
     def with_example(self, name, check):
-        with open(f"{EXAMPLES}/{name}.conf", encoding="utf-8") as f:
+        with open(f"{EXAMPLES}/systemd/{name}.conf", encoding="utf-8") as f:
             undo = drop_in(f.read(), name + ".conf")
         try:
             with Client(SOCKET) as c:
@@ -458,6 +459,25 @@ class Installed(TestCase):
         number = self.submit_shell(c, script)
         self.assert_done(c.wait_one(number), "failed")
         return c.output(number).decode()
+
+    def test_example_of_metrics(self):
+        """The timer has the service write a file that is whole."""
+        folder, units = "/var/lib/prometheus/node-exporter", "/run/systemd/system"
+        os.makedirs(folder)
+        for name in ("awaitd-metrics.service", "awaitd-metrics.timer"):
+            shutil.copy(f"{EXAMPLES}/metrics/{name}", units)
+            self.addCleanup(os.unlink, f"{units}/{name}")
+        systemctl("daemon-reload")
+        self.addCleanup(systemctl, "stop", "awaitd-metrics.timer")
+        self.assertEqual(run("systemd-analyze", "verify", "--man=no", "awaitd-metrics.service",
+                             "awaitd-metrics.timer").err, "")
+        systemctl("start", "awaitd-metrics.timer")
+        wait_until(lambda: os.listdir(folder) == ["awaitd.prom"], 15, "the file is there")
+        self.assertEqual(stat.S_IMODE(os.stat(folder + "/awaitd.prom").st_mode), 0o644)
+        with open(folder + "/awaitd.prom", encoding="utf-8") as f:
+            text = f.read()
+        self.assertTrue(text.startswith("# ") and text.endswith("# EOF\n"), text)
+        shutil.rmtree("/var/lib/prometheus")
 
     def test_upgrade(self):
         """Jobs of all sorts are there, and clients come all the time."""
