@@ -262,7 +262,7 @@ static int run_with_store(bool is_init)
 	};
 	struct aw_err err = { 0 };
 	struct store *store;
-	int status = store_open(&options, &store, &err);
+	int closed, status = store_open(&options, &store, &err);
 
 	if (status != 0)
 		return fail(status, &err);
@@ -270,13 +270,17 @@ static int run_with_store(bool is_init)
 	history_stop();
 	proc_fini();
 	offload_fini();
-	store_close(store);
+	closed = store_close(store);
 	engine_fini();
 	xfer_fini();
 	users_fini();
 	admins_fini();
 	jobdir_fini();
 	alive_fini();
+	if (status == EXIT_SUCCESS && closed != 0) {
+		notify_status("the disk failed at the stop; what was acknowledged is safe");
+		status = closed;
+	}
 	return status;
 }
 

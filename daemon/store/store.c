@@ -394,34 +394,50 @@ static void stop_thread(struct store *s)
 	pthread_join(s->thread, NULL);
 }
 
-/* The last words: "stopped in order".  Then the checkpoint; closing removes the log. */
-static void leave_clean(struct store *s)
+static int bring_home(struct store *s, int mode)
 {
-	int rc = SQLITE_OK;
+	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, mode, NULL, NULL);
 
-	if (s->is_marked)
-		rc = db_exec(s->db, "UPDATE meta SET value = 1 WHERE key = 'clean'");
-	if (rc == SQLITE_OK)
-		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	/* After an I/O error another try could succeed without having written anything (R1.5). */
-	if (rc == SQLITE_OK)
-		db_allow_checkpoint_on_close(s->db, true);
-	else
-		store_log(s, db_is_full(rc) ? LOG_WARNING : LOG_ERR,
-			  "cannot close %s in order: %s; the next start repairs that", s->path,
-			  sqlite3_errmsg(s->db));
+	return db_judge_write(s->db, true, rc);
 }
 
-void store_close(struct store *s)
+/*
+ * The last words: "stopped in order", when all before them has got into the
+ * database.  Closing removes the log.  0 or exit status.
+ */
+static int leave_clean(struct store *s)
 {
+	int rc = bring_home(s, SQLITE_CHECKPOINT_PASSIVE);
+
+	if (rc == SQLITE_OK && s->is_marked)
+		rc = db_judge_write(
+			s->db, false,
+			db_exec(s->db, "UPDATE meta SET value = 1 WHERE key = 'clean'"));
+	if (rc == SQLITE_OK)
+		rc = bring_home(s, SQLITE_CHECKPOINT_TRUNCATE);
+	/* After an I/O error another try could succeed without having written anything (R1.5). */
+	if (rc == SQLITE_OK) {
+		db_allow_checkpoint_on_close(s->db, true);
+		return 0;
+	}
+	store_log(s, db_is_full(rc) ? LOG_WARNING : LOG_ERR,
+		  "cannot close %s in order: %s; the next start repairs that", s->path,
+		  sqlite3_errstr(rc));
+	return db_is_full(rc) ? 0 : EX_IOERR;
+}
+
+int store_close(struct store *s)
+{
+	int status;
+
 	if (!s)
-		return;
+		return 0;
 	stop_thread(s);
 	/* Our tasks may stand in the loop's queue: they must have run before we go. */
 	while (s->flush_task.is_queued || get_flag(s, &s->is_room_posted) ||
 	       (s->fatal_status != 0 ? !s->is_fatal_told : s->n_unanswered > 0))
 		loop_turn(false);
-	if (s->fatal_status == 0)
-		leave_clean(s);
+	status = s->fatal_status != 0 ? s->fatal_status : leave_clean(s);
 	store_free(s);
+	return status;
 }

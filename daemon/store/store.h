@@ -57,8 +57,10 @@ int store_open(const struct store_options *options, struct store **ret, struct a
  * left runs before it returns; for that it turns the loop, so it is called
  * from outside of the loop's callbacks and before loop_fini().  On a full disk
  * kept changes end with -ENOSPC here.  After on_fatal nothing is answered.
+ * Returns 0, or 74: the disk failed meanwhile.  What was answered is in the
+ * log, from which the next start goes on.
  */
-void store_close(struct store *store);
+int store_close(struct store *store);
 /*
  * --check: integrity_check, foreign_key_check, checksums and our own invariants
  * of a store that nobody has open; changes nothing.  0 or exit status (1: there

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A backup of a daemon at work, and the way back to it as awaitd(8) describes it."""
+import contextlib
 import os
 import random
+import re
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import SEED, TestCase, main, sleep_until, wait_until
+from awaitd_test import AWAITD, SEED, TestCase, main, sleep_until, wait_until
 
 ROUNDS = int(os.environ.get("AWAITD_TEST_ROUNDS") or 8)
 PART = ".awaitd-part"
@@ -18,7 +21,7 @@ PART = ".awaitd-part"
 
 def inspect(path):
     """What SQLite itself says of a copy: (integrity, number of jobs), without changing it."""
-    with sqlite3.connect(f"file:{path}?immutable=1", uri=True) as db:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
         return (db.execute("PRAGMA integrity_check").fetchone()[0],
                 db.execute("SELECT count(*) FROM job").fetchone()[0])
 
@@ -93,6 +96,48 @@ class Backup(TestCase):
             self.assertEqual(e.code, code, params)
             self.assert_sentence(e.message)
         self.assertEqual(self.c.submit("timer", sleep=0)["id"], 1)
+
+    def descriptors(self):
+        """(file, flags) of what the daemon has open in its state directory."""
+        folder, found = f"/proc/{self.d.pid}", []
+        for number in os.listdir(f"{folder}/fd"):
+            try:
+                path = os.readlink(f"{folder}/fd/{number}")
+                with open(f"{folder}/fdinfo/{number}", encoding="ascii") as f:
+                    flags = int(re.search(r"flags:\s*(\d+)", f.read()).group(1), 8)
+            except OSError:
+                continue
+            if path.startswith(self.d.state + "/awaitd.db"):
+                found.append((os.path.basename(path), flags))
+        return sorted(found)
+
+    def test_one_connection(self):
+        """R1.2, R1.13: the store is open once, without shared memory, and no worker has it."""
+        self.c.call("daemon.backup", {"path": self.copy})
+        self.c.wait_one(self.c.submit("timer", sleep=0)["id"])
+        files = self.descriptors()
+        self.assertEqual([name for name, _ in files], ["awaitd.db", "awaitd.db-wal"])
+        self.assertTrue(all(flags & os.O_CLOEXEC for _, flags in files), files)
+        self.assertFalse(os.path.exists(os.path.join(self.d.state, "awaitd.db-shm")))
+        number = self.c.call("job.submit", self.d.shell("ls -l /proc/self/fd"))["id"]
+        self.c.wait_one(number)
+        self.assertNotIn(b"awaitd.db", self.c.output(number))
+
+    def test_check_of_a_copy(self):
+        """How a running store is examined."""
+        self.c.wait_one(self.c.submit("timer", sleep=0)["id"])
+        folder = os.path.join(self.d.home, "check")
+        os.mkdir(folder)
+        copy = os.path.join(folder, "awaitd.db")
+        self.c.call("daemon.backup", {"path": copy})
+        words = [AWAITD, "--user", "--state-dir", folder, "--check"]
+        p = subprocess.run(words, env=self.d.env, capture_output=True, text=True)
+        self.assertEqual((p.returncode, p.stdout), (0, "the store is sound\n"), p)
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as db:
+            db.execute("UPDATE count SET value = value + 1 WHERE what = 'done'")
+        p = subprocess.run(words, env=self.d.env, capture_output=True, text=True)
+        self.assertEqual(p.returncode, 65, p)
+        self.assertIn("counts that differ", p.stdout)
 
     def test_one_at_a_time(self):
         self.fill(20000)

@@ -339,6 +339,25 @@ START_TEST(a_failed_checkpoint_ends_the_store)
 }
 END_TEST
 
+/* What was acknowledged is in the log; that the disk failed is not kept quiet. */
+START_TEST(a_failed_sync_at_the_end_is_told)
+{
+	int64_t id = fx_insert_one();
+	struct store_get get = { .ids = &id, .n = 1 };
+
+	atomic_store(&spare_log, _i == 1);
+	atomic_store(&sync_errno, EIO);
+	ck_assert_int_eq(fx_close(), EX_IOERR);
+	atomic_store(&sync_errno, 0);
+	fx_open();
+	ck_assert_ptr_nonnull(strstr(fx.log, "not stopped in order"));
+	ck_assert_int_eq(fx_run(&get.op, STORE_GET), 0);
+	ck_assert_int_eq(get.jobs[0].id, id);
+	store_get_fini(&get);
+	ck_assert_int_eq(fx_close(), 0);
+}
+END_TEST
+
 /* A number that exists already: only a damaged file has one. */
 START_TEST(a_clash_is_damage)
 {
@@ -371,6 +390,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_failed_sync_answers_nothing);
 	tcase_add_test(t, a_failed_write_answers_nothing);
 	tcase_add_test(t, a_failed_checkpoint_ends_the_store);
+	tcase_add_loop_test(t, a_failed_sync_at_the_end_is_told, 0, 2);
 	tcase_add_test(t, a_clash_is_damage);
 	suite_add_tcase(s, t);
 	t = tcase_create("tmpfs");

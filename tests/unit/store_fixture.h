@@ -77,10 +77,12 @@ static inline void fx_open(void)
 	ck_assert_msg(r == 0, "store_open: %d: %s", r, fx.err.message);
 }
 
-static inline void fx_close(void)
+static inline int fx_close(void)
 {
-	store_close(fx.store);
+	int status = store_close(fx.store);
+
 	fx.store = NULL;
+	return status;
 }
 
 static inline char *fx_path(const char *name)
