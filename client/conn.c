@@ -16,6 +16,7 @@
 #include "client/clock.h"
 #include "client/interrupt.h"
 #include "proto/message.h"
+#include "proto/quick.h"
 #include "proto/xalloc.h"
 
 #define SYSTEM_SOCKET "/run/awaitd/awaitd.sock"
@@ -297,7 +298,9 @@ static int take_apart(const char *line, size_t len, struct reply *ret)
 	json_t *id;
 
 	/* The daemon's own words: NUL is allowed, what it sends may hold a worker's output. */
-	ret->value = json_loadb(line, len, JSON_ALLOW_NUL, &where);
+	ret->value = quick_parse(line, len);
+	if (!ret->value)
+		ret->value = json_loadb(line, len, JSON_ALLOW_NUL, &where);
 	id = json_object_get(ret->value, "id");
 	ret->id = json_integer_value(id);
 	ret->result = json_object_get(ret->value, "result");

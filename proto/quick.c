@@ -267,3 +267,10 @@ json_t *quick_parse(const char *text, size_t len)
 	buf_fini(&r.unescaped);
 	return value;
 }
+
+json_t *quick_load(const char *text)
+{
+	json_t *value = quick_parse(text, strlen(text));
+
+	return value ? value : json_loads(text, JSON_DECODE_ANY, NULL);
+}

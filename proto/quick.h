@@ -16,4 +16,7 @@
  */
 json_t *quick_parse(const char *text, size_t len);
 
+/* A text of whatever sort: what is not plain the library reads.  NULL: it is no JSON. */
+json_t *quick_load(const char *text);
+
 #endif

@@ -4,6 +4,7 @@
 #include "daemon/job/engine_int.h"
 #include "daemon/job/users.h"
 #include "proto/limits.h"
+#include "proto/quick.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -86,7 +87,7 @@ static void add_truncated(struct buf *b, const char *name, bool *any)
  */
 static void put_stored(struct buf *b, const char *text)
 {
-	json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+	json_t *value = text ? quick_load(text) : NULL;
 
 	buf_add_json(b, value);
 	json_decref(value);
@@ -212,7 +213,7 @@ void engine_print_job(struct buf *b, const struct store_job *rec, struct viewer 
 		      bool is_whole)
 {
 	const struct job *job = jobtab_find(&engine.tab, rec->id);
-	json_t *spec = rec->spec ? json_loads(rec->spec, 0, NULL) : NULL;
+	json_t *spec = rec->spec ? quick_load(rec->spec) : NULL;
 	struct view v = {
 		.rec = rec,
 		.key = jobdoc_string(spec, "key", NULL),

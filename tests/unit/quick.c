@@ -161,6 +161,22 @@ START_TEST(names_with_escapes)
 }
 END_TEST
 
+START_TEST(load_takes_all)
+{
+	static const char *const texts[] = { "1.5", "{\"a\":\"\\u00e9\"}", "[1,2]", "null" };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		json_t *value = quick_load(texts[i]);
+
+		ck_assert_msg(value != NULL, "%s", texts[i]);
+		json_decref(value);
+	}
+	ck_assert_ptr_null(quick_load(""));
+	ck_assert_ptr_null(quick_load("{"));
+	ck_assert_ptr_null(quick_load("{\"a\":1}}"));
+}
+END_TEST
+
 static bool nested_is_taken(int depth)
 {
 	struct buf b = { 0 };
@@ -239,6 +255,7 @@ int main(void)
 	tcase_add_test(tc, what_is_plain);
 	tcase_add_test(tc, what_is_for_the_library);
 	tcase_add_test(tc, names_with_escapes);
+	tcase_add_test(tc, load_takes_all);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, never_another_value);
 	suite_add_tcase(suite, tc);

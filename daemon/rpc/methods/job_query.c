@@ -12,6 +12,7 @@
 #include "daemon/rpc/methods/methods.h"
 #include "proto/limits.h"
 #include "proto/names.h"
+#include "proto/quick.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -40,7 +41,7 @@ static void add_time(struct buf *b, const char *key, struct wall t)
 
 static void add_attempt(struct buf *b, const struct store_attempt *a)
 {
-	json_t *error = a->error_json ? json_loads(a->error_json, JSON_DECODE_ANY, NULL) : NULL;
+	json_t *error = a->error_json ? quick_load(a->error_json) : NULL;
 
 	buf_adds(b, "{\"attempt\":");
 	buf_addi(b, a->attempt);
