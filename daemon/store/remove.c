@@ -12,7 +12,7 @@
 /* Removing a job that is done, and with a composition all of its parts. */
 
 /* A tree of more jobs than this goes in steps. */
-#define AT_ONCE_MAX 300
+#define AT_ONCE_MAX 100
 
 /* ---- what goes ---- */
 
