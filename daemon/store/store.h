@@ -603,7 +603,7 @@ struct store_stats {
 	uint64_t by_outcome[N_JOB_OUTCOMES];
 	int64_t kept_bytes; /* of jobs that are done: directories, results, errors */
 	size_t n_queued;    /* requests not yet answered */
-	int64_t last_seq; /* the number of what was committed last */
+	int64_t last_seq;   /* the number of what was committed last */
 	/*
 	 * Degraded: new jobs get -ENOSPC, since little space is left, or since the
 	 * disk is_full: commits fail, and changes of jobs wait.
