@@ -16,17 +16,52 @@
 /*
  * The main() of a harness without libFuzzer: give it files or folders of
  * them, or nothing for the corpus in the source tree that is called like the
- * harness.
+ * harness.  A file NAME.hex (found.py) has an input in each line.
  */
 
 static size_t n_inputs;
 
+/* In a piece of memory of just that size, whose end an analyser watches. */
+static void replay_input(const char *data, size_t len)
+{
+	char *input = xmalloc(len + !len);
+
+	if (len)
+		memcpy(input, data, len);
+	LLVMFuzzerTestOneInput((const uint8_t *)input, len);
+	free(input);
+	n_inputs++;
+}
+
+static unsigned digit_of(char c)
+{
+	return c >= 'a' ? (unsigned)(c - 'a') + 10 : (unsigned)(c - '0');
+}
+
+/* Each line, turned into bytes where it stands. */
+static void replay_lines(const char *path, struct buf *b)
+{
+	char *at = b->data, *end = b->data + b->len;
+
+	for (int number = 1; at < end; number++) {
+		char *nl = memchr(at, '\n', (size_t)(end - at)), *to = at;
+
+		for (char *hex = at; nl && hex + 1 < nl; hex += 2)
+			*to++ = (char)(digit_of(hex[0]) << 4 | digit_of(hex[1]));
+		/* Left behind when it crashes. */
+		printf("%s:%d\n", path, number);
+		fflush(stdout);
+		replay_input(at, (size_t)(to - at));
+		at = nl ? nl + 1 : end;
+	}
+}
+
 static void replay_file(const char *path)
 {
+	const char *dot = strrchr(path, '.');
 	FILE *f = fopen(path, "re");
 	struct buf b = { 0 };
-	size_t n, len;
-	char *input;
+	size_t n;
 
 	if (!f) {
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -38,18 +73,14 @@ static void replay_file(const char *path)
 		b.len += n;
 	} while (n > 0);
 	fclose(f);
-	/* A piece of memory of just that size, whose end an analyser watches. */
-	len = b.len;
-	input = xmalloc(len + !len);
-	if (len)
-		memcpy(input, b.data, len);
+	if (dot && strcmp(dot, ".hex") == 0) {
+		replay_lines(path, &b);
+	} else {
+		printf("%s\n", path);
+		fflush(stdout);
+		replay_input(b.data, b.len);
+	}
 	buf_fini(&b);
-	/* Left behind when it crashes. */
-	printf("%s\n", path);
-	fflush(stdout);
-	LLVMFuzzerTestOneInput((const uint8_t *)input, len);
-	free(input);
-	n_inputs++;
 }
 
 static void replay(const char *path)
