@@ -130,11 +130,10 @@ enum job_reason waiting_reason(const struct job *job);
 bool prepare_is_needed(const struct job *job);
 void prepare_begin(struct job *job);
 /*
- * The document of @kind with the results that @scope has in place of its references: text, to
+ * The document with the results that @scope has in place of its references: text, to
  * free.  NULL with the reason in @err.
  */
-char *prepare_resolve(enum job_kind kind, const struct store_scope *scope, uid_t uid,
-		      struct aw_err *err);
+char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err *err);
 /* The results of @scope by name and id: JSON text, to free; NULL when there are none. */
 char *prepare_results(const struct store_scope *scope);
 

@@ -64,33 +64,18 @@ static const json_t *look_up(void *arg, const char *name, size_t len)
 	return NULL;
 }
 
-static json_t *resolve(enum job_kind kind, const struct store_scope *scope, const json_t *spec,
-		       struct aw_err *err)
+static int resolve(const struct store_scope *scope, const struct jobdoc *d, struct jobdoc *ret,
+		   struct aw_err *err)
 {
 	struct source source = { .scope = scope };
 	const struct jobrefs_source from = { .look_up = look_up, .arg = &source };
-	json_t *resolved;
+	int r;
 
 	source.values = xcalloc(scope->n ? scope->n : 1, sizeof(*source.values));
-	resolved = jobrefs_resolve(kind, spec, &from, err);
+	r = jobdoc_resolve(d, &from, ret, err);
 	for (size_t i = 0; i < scope->n; i++)
 		json_decref(source.values[i]);
 	free(source.values);
-	return resolved;
-}
-
-/* With the values in their places it must still be a document of its kind. */
-static int check_resolved(const json_t *doc, struct jobdoc *ret, struct aw_err *err)
-{
-	struct aw_err why = { 0 };
-	int r = jobdoc_check(doc, "", SIZE_MAX, ret, &why);
-
-	if (r == 0)
-		return 0;
-	aw_fail(err, AW_NEEDS, "with the results in their places the document is not valid: %s",
-		why.message);
-	aw_err_fact(err, "pointer", json_string(why.path));
-	aw_err_fini(&why);
 	return r;
 }
 
@@ -109,23 +94,19 @@ static int check_kind(struct jobdoc *d, uid_t uid, struct aw_err *err)
 	return -EINVAL;
 }
 
-char *prepare_resolve(enum job_kind kind, const struct store_scope *scope, uid_t uid,
-		      struct aw_err *err)
+char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err *err)
 {
-	json_t *spec = json_loadb(scope->spec, scope->spec_len, 0, NULL);
-	json_t *resolved = spec ? resolve(kind, scope, spec, err) : NULL;
-	struct jobdoc d = { 0 };
+	struct jobdoc stored = { 0 }, resolved = { 0 };
 	char *text = NULL;
 
-	if (!spec)
-		aw_fail(err, AW_DAMAGED, "the stored document is no JSON");
-	if (resolved && check_resolved(resolved, &d, err) == 0) {
-		if (check_kind(&d, uid, err) == 0)
-			text = buf_json_text(d.spec);
-		jobdoc_fini(&d);
+	if (jobdoc_load(scope->spec, scope->spec_len, &stored, err) < 0)
+		return NULL;
+	if (resolve(scope, &stored, &resolved, err) == 0) {
+		if (check_kind(&resolved, uid, err) == 0)
+			text = buf_json_text(resolved.spec);
+		jobdoc_fini(&resolved);
 	}
-	json_decref(resolved);
-	json_decref(spec);
+	jobdoc_fini(&stored);
 	return text;
 }
 
@@ -313,7 +294,7 @@ static void on_scope(struct store_op *op)
 		return;
 	}
 	if (is_sound && job->wants_scope) {
-		p->spec = prepare_resolve((enum job_kind)job->kind, &p->scope, job->uid, &err);
+		p->spec = prepare_resolve(&p->scope, job->uid, &err);
 		p->results = prepare_results(&p->scope);
 		if (!p->spec) {
 			waiting_end(job, JOB_FAILED, &err);

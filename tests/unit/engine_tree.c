@@ -556,6 +556,16 @@ START_TEST(a_result_flows_to_the_next_part)
 }
 END_TEST
 
+START_TEST(an_escape_is_text_that_means_nothing)
+{
+	int64_t id = submit("{\"kind\":\"timer\",\"sleep\":0,\"value\":\"$${x:/y} ${HOME}\"}");
+
+	commit_all();
+	assert_done(id, JOB_SUCCEEDED);
+	ck_assert_str_eq(row_of(id)->result, "\"${x:/y} ${HOME}\"");
+}
+END_TEST
+
 START_TEST(what_cannot_be_resolved_fails_before_it_starts)
 {
 	int64_t id = submit("{\"kind\":\"sequence\",\"jobs\":[{\"kind\":\"timer\",\"sleep\":0,"
@@ -703,6 +713,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_need_that_is_not_there);
 	tcase_add_test(tc, a_long_chain_is_skipped_without_depth);
 	tcase_add_test(tc, a_result_flows_to_the_next_part);
+	tcase_add_test(tc, an_escape_is_text_that_means_nothing);
 	tcase_add_test(tc, what_cannot_be_resolved_fails_before_it_starts);
 	tcase_add_test(tc, held_jobs_wait_until_they_are_released);
 	tcase_add_test(tc, a_crash_in_the_middle_of_a_sequence);
