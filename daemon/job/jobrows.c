@@ -102,7 +102,7 @@ static void fill(struct store_new_job *n, const struct jobrows *r, const struct 
 		.due = jobrows_due(d->delay_us, d->has_at ? d->at_ms : 0, r->at),
 		.needs = needs_of(r, d),
 		.n_needs = d->n_needs,
-		.keep_s = d->keep_us < 0 ? -1 : d->keep_us / 1000000,
+		.keep_s = d->keep_us < 0 ? -1 : (d->keep_us + 999999) / 1000000,
 		.has_refs = d->has_refs || (d->kind == JOB_WORKER && sees_results(r, d, around)),
 	};
 	if (d->deadline_us)
