@@ -250,14 +250,28 @@ static bool was_cut_off(struct run *run)
 	return run->co_result < 0 && run_err(run)->code == AW_LOST;
 }
 
-static void back_to_waiting(struct job *job, bool is_orderly)
+/* Whoever saw it end said why already, if anybody did. */
+static void set_lost_error(struct run *run, const char *then)
 {
+	if (run_err(run)->code == AW_LOST)
+		return;
+	aw_fail(run_err(run), AW_LOST, "%s while attempt %u ran%s",
+		run->is_cut ? "awaitd was stopped" : "awaitd or the machine went away",
+		run->a.attempt, then);
+}
+
+static void back_to_waiting(struct job *job)
+{
+	struct run *run = job->run;
 	struct transition *t = transition_new(job, JOB_WAITING);
 
-	t->change.at = job->run->ended;
+	set_lost_error(run, "; it starts again");
+	t->change.at = run->ended;
 	t->change.outcome = JOB_LOST;
-	t->change.is_orderly = is_orderly;
-	t->change.attempt_ended = job->run->alive;
+	t->change.is_orderly = run->is_cut;
+	t->change.attempt_ended = run->alive;
+	t->error = ending_error_text(run_err(run));
+	t->change.error_json = t->error;
 	runq_release(job);
 	engine_transition(t);
 }
@@ -265,15 +279,14 @@ static void back_to_waiting(struct job *job, bool is_orderly)
 void ending_cut_off(struct job *job, unsigned n_losses)
 {
 	struct run *run = job->run;
-	bool is_orderly = run->is_cut;
 
 	/*
 	 * A coroutine that never made a step has done nothing: it may start again whatever
 	 * on_lost says.
 	 */
-	if ((is_orderly && !run->has_run) ||
+	if ((run->is_cut && !run->has_run) ||
 	    (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY && n_losses + 1 < LOSSES_MAX)) {
-		back_to_waiting(job, is_orderly);
+		back_to_waiting(job);
 		return;
 	}
 	if (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY) {
@@ -284,12 +297,9 @@ void ending_cut_off(struct job *job, unsigned n_losses)
 		end_with(job, JOB_FAILED);
 		return;
 	}
-	if (run_err(run)->code != AW_LOST)
-		aw_fail(run_err(run), AW_LOST,
-			"%s while attempt %u ran, and on_lost is \"fail\": look whether its work "
-			"was done, then submit it again",
-			is_orderly ? "awaitd was stopped" : "awaitd or the machine went away",
-			run->a.attempt);
+	set_lost_error(run,
+		       ", and on_lost is \"fail\": look whether its work was done, then submit "
+		       "it again");
 	end_with(job, JOB_LOST);
 }
 
