@@ -232,7 +232,7 @@ int64_t run_grace_us(const struct run *run)
 static void stop_parts(struct run *run)
 {
 	const struct stop_order order = {
-		.why = run->why,
+		.why = run->job->links->is_overdue ? STOP_DEADLINE : run->why,
 		.by_uid = run->by_uid,
 		.message =
 			run->why == STOP_TIMEOUT ? "it took longer than its timeout" : run->message,

@@ -195,14 +195,17 @@ static uint32_t n_tries(const struct job *job)
 
 bool ending_is_retried(struct run *run)
 {
+	static const struct aw_err timeout = { .code = AW_TIMEOUT };
+
 	return run->why == STOP_TIMEOUT && run_parse_doc(run) &&
-	       n_tries(run->job) < run->a.doc.retry.max;
+	       retry_wants(&run->a.doc.retry, n_tries(run->job), &timeout);
 }
 
 /* A timeout or a failure, and the document allows another attempt. */
 static bool wants_again(struct run *run, enum job_outcome outcome)
 {
-	return (outcome == JOB_FAILED || run->why == STOP_TIMEOUT) && run_parse_doc(run) &&
+	return (outcome == JOB_FAILED || run->why == STOP_TIMEOUT) &&
+	       run_err(run)->code != AW_DAMAGED && run_parse_doc(run) &&
 	       retry_wants(&run->a.doc.retry, n_tries(run->job), run_err(run));
 }
 

@@ -208,7 +208,8 @@ static bool follows_at_once(const struct job *job)
 	if (job->is_in_flight || tree_has_live_parts(job))
 		return false;
 	if (job->state == JOB_WAITING)
-		return job->links->asked.why != STOP_NONE || job->links->never;
+		return job->links->failure || job->links->asked.why != STOP_NONE ||
+		       job->links->never;
 	return job->run && job->run->is_over;
 }
 
@@ -229,6 +230,7 @@ static void settle(struct transition *t)
 {
 	struct job *job = t->job, *parent = job->links ? job->links->parent : NULL;
 
+	assert(!tree_has_live_parts(job));
 	job->is_settled = true;
 	job->outcome = (uint8_t)t->change.outcome;
 	t->change.kept_bytes = kept_bytes(job);
@@ -353,10 +355,25 @@ static void on_stopping(struct job *job)
 
 /* ---- what follows ---- */
 
+/* Over already (its document is damaged), but its parts are not: they go first. */
+static bool waits_for_parts(struct job *job)
+{
+	const struct stop_order order = {
+		.why = STOP_PARENT, .by_uid = job->uid, .grace_us = -1, .message = "it has failed"
+	};
+
+	if (!job->run->is_over || !tree_has_live_parts(job))
+		return false;
+	tree_stop(job, &order);
+	return true;
+}
+
 static void decide_running(struct job *job)
 {
 	struct run *run = job->run;
 
+	if (waits_for_parts(job))
+		return;
 	if (run->is_over)
 		ending_finish(job);
 	else if (run->is_end_seen)
@@ -374,6 +391,8 @@ static void decide_stopping(struct job *job)
 	}
 	if (job->cancels)
 		on_stopping(job);
+	if (waits_for_parts(job))
+		return;
 	if (job->run->is_over && !job->is_in_flight)
 		ending_finish(job);
 }
@@ -482,6 +501,8 @@ static void abandon(struct job *job)
 {
 	struct job *parent = job->links ? job->links->parent : NULL;
 
+	if (job->links && job->links->parts)
+		tree_abandon(job);
 	if (job->is_settled)
 		return;
 	job->is_settled = true;

@@ -123,6 +123,11 @@ void waiting_take_out(struct job *job);
 void waiting_decide(struct job *job);
 /* It cannot start: over, with @err (finished here), without an attempt. */
 void waiting_end(struct job *job, enum job_outcome outcome, struct aw_err *err);
+/*
+ * It cannot start, with @err (moved): it fails without an attempt, a composition when its parts
+ * have ended as skipped.
+ */
+void waiting_fail(struct job *job, struct aw_err *err);
 enum job_reason waiting_reason(const struct job *job);
 
 /* ---- prepare.c ---- */
@@ -164,6 +169,8 @@ void tree_judge(struct job *job);
 /* The live parts are to stop, in bounded steps.  Borrows order->message while parts live. */
 void tree_stop(struct job *job, const struct stop_order *order);
 bool tree_has_live_parts(const struct job *job);
+/* @job is lost sight of: its parts stop, and have no composition any more. */
+void tree_abandon(struct job *job);
 /* Tell some parts; true: there are more to tell. */
 bool tree_step(void);
 /* Ask one job to stop, on behalf of its composition or of its deadline. */

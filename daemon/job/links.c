@@ -35,6 +35,9 @@ void links_free(struct links *l)
 	parts_free(l->parts);
 	free(l->needs);
 	free((char *)l->asked.message);
+	if (l->failure)
+		aw_err_fini(l->failure);
+	free(l->failure);
 	free(l);
 }
 

@@ -40,6 +40,7 @@ struct stop_order {
 struct parts {
 	struct part *v; /* owns; n of them, by index */
 	size_t n, size;
+	uint32_t run_of; /* of which attempt of the composition they are */
 	size_t n_live;
 	size_t n_turns; /* the first so many may start */
 	size_t n_open;	/* of those the ones that live */
@@ -73,6 +74,8 @@ struct links {
 	uint32_t tries;
 	/* asked to stop, whatever its state; run takes it over */
 	struct stop_order asked; /* owns asked.message */
+	bool is_overdue;	 /* its deadline has passed, whatever it was asked before */
+	struct aw_err *failure; /* owns; why it fails without an attempt, when its parts are gone */
 	/* people */
 	struct list watchers;
 	struct job_edit *edits;

@@ -148,8 +148,10 @@ char *prepare_results(const struct store_scope *scope)
 
 static bool needs_parts(const struct job *job)
 {
+	const struct parts *p = job->links ? job->links->parts : NULL;
+
 	return kinds[job->kind] && kinds[job->kind]->judge && job->attempt > 0 &&
-	       !tree_has_live_parts(job);
+	       (!p || p->run_of != job->attempt + 1);
 }
 
 static void prepare_free(struct preparation *p)
@@ -202,9 +204,26 @@ static void admit_parts(struct preparation *p)
 		engine_set_deadline(part, n->deadline);
 		needs_set(part, n->needs, n->n_needs, NULL);
 	}
+	if (l->parts)
+		l->parts->run_of = p->job->attempt + 1;
 	for (size_t i = 0; i < p->insert.n; i++)
 		engine_decide(jobtab_find(&engine.tab, p->insert.jobs[i].id));
 	engine_happened(p->insert.last_seq);
+}
+
+static void fail_insert(struct job *job, int result)
+{
+	struct aw_err err = { 0 };
+
+	if (result == -ENOENT)
+		aw_fail(&err, AW_NEEDS, "a job that one of its parts needs was removed meanwhile");
+	else if (result == -ENOSPC)
+		aw_fail(&err, AW_STORAGE_FULL,
+			"the parts of another attempt could not be stored: the disk of the state "
+			"directory is full");
+	else
+		aw_fail(&err, AW_INTERNAL, "the parts of another attempt could not be stored");
+	waiting_fail(job, &err);
 }
 
 static void on_parts_inserted(struct store_op *op)
@@ -213,21 +232,16 @@ static void on_parts_inserted(struct store_op *op)
 	struct job *job = p->job;
 
 	engine_landed();
-	job->is_in_flight = false;
-	if (op->result == 0) {
+	/* What ends among the new parts must not decide about it yet. */
+	if (op->result == 0)
 		admit_parts(p);
-		if (has_been_overtaken(job))
-			give_back(job);
-		else
-			start(p);
-	} else {
-		struct aw_err err = { 0 };
-
-		aw_fail(&err, op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
-			"the parts of another attempt could not be stored%s",
-			op->result == -ENOSPC ? ": the disk of the state directory is full" : "");
-		waiting_end(job, JOB_FAILED, &err);
-	}
+	job->is_in_flight = false;
+	if (has_been_overtaken(job))
+		give_back(job);
+	else if (op->result == 0)
+		start(p);
+	else
+		fail_insert(job, op->result);
 	prepare_free(p);
 }
 
@@ -289,7 +303,7 @@ static void on_scope(struct store_op *op)
 			"the results that it could refer to are larger than %d MiB "
 			"together: let them be files",
 			STORE_RESULT_MAX_BYTES >> 20);
-		waiting_end(job, JOB_FAILED, &err);
+		waiting_fail(job, &err);
 		prepare_free(p);
 		return;
 	}
@@ -297,7 +311,7 @@ static void on_scope(struct store_op *op)
 		p->spec = prepare_resolve(&p->scope, job->uid, &err);
 		p->results = prepare_results(&p->scope);
 		if (!p->spec) {
-			waiting_end(job, JOB_FAILED, &err);
+			waiting_fail(job, &err);
 			prepare_free(p);
 			return;
 		}

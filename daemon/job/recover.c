@@ -202,6 +202,17 @@ static void keep_job(struct loading *l, struct job *job)
 	l->jobs[l->n++] = job;
 }
 
+/* A part whose composition has ended, or is not there: nothing may start it. */
+static void ask_orphan(struct job *job)
+{
+	job_links(job)->asked = (struct stop_order){
+		.why = STOP_PARENT,
+		.by_uid = job->uid,
+		.message = xstrdup("it is not there any more"),
+		.grace_us = -1,
+	};
+}
+
 static void load_job(void *arg, const struct store_live *rec)
 {
 	struct loading *l = arg;
@@ -215,8 +226,13 @@ static void load_job(void *arg, const struct store_live *rec)
 	job->wants_scope = rec->has_refs;
 	if (rec->tries)
 		job_links(job)->tries = rec->tries;
-	if (parent)
+	if (parent) {
 		tree_join(job, parent, rec->part);
+		/* Parts that live are of the attempt that runs, or is to come. */
+		parent->links->parts->run_of = parent->attempt + (parent->state == JOB_WAITING);
+	} else if (rec->parent) {
+		ask_orphan(job);
+	}
 	if (rec->state != JOB_WAITING)
 		engine_restore(job, rec->state);
 	keep_job(l, job);
@@ -251,7 +267,7 @@ static void load_need(void *arg, int64_t id, int64_t on_job, enum need_on on,
 	l->outcomes[l->n_needs++] = outcome;
 }
 
-static void load_ended_part(void *arg, int64_t parent, unsigned part, int64_t id,
+static void load_ended_part(void *arg, int64_t parent, uint32_t run_of, unsigned part, int64_t id,
 			    enum job_outcome outcome)
 {
 	struct job *job = jobtab_find(&engine.tab, parent);
@@ -262,6 +278,7 @@ static void load_ended_part(void *arg, int64_t parent, unsigned part, int64_t id
 		return;
 	if (!l->parts)
 		l->parts = parts_new(job);
+	l->parts->run_of = run_of;
 	parts_end(l->parts, part, id, outcome);
 }
 

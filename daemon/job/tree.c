@@ -91,9 +91,24 @@ static void recall_turns(struct parts *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n; i++)
-		if (p->v[i].job && p->v[i].job->state != JOB_WAITING)
+		if (p->v[i].job && (p->v[i].job->state != JOB_WAITING || p->v[i].job->attempt))
 			n = i + 1;
 	parts_give_turns(p, n, on_turn);
+}
+
+/* The others that may have had it, and are shielded for that; nobody else starts any more. */
+static void on_shielded_turn(struct job *part)
+{
+	if (part->links->is_shielded)
+		on_turn(part);
+}
+
+static void recall_shielded(const struct run *run, struct parts *p)
+{
+	struct verdict v = { 0 };
+
+	run->kind->judge(&run->a, p, &v);
+	parts_give_turns(p, v.n_turns, on_shielded_turn);
 }
 
 static void set_shields(struct parts *p, const struct jobdoc *d)
@@ -124,6 +139,8 @@ void tree_begin(struct job *job)
 	run->kind->begin(&run->a);
 	run->has_begun = true;
 	recall_turns(p);
+	if (job->state == JOB_STOPPING)
+		recall_shielded(run, p);
 	tree_judge(job);
 }
 
@@ -169,12 +186,36 @@ void tree_ask(struct job *job, const struct stop_order *order)
 		   (l->asked.grace_us < 0 || order->grace_us < l->asked.grace_us)) {
 		l->asked.grace_us = order->grace_us;
 	}
+	if (order->why == STOP_DEADLINE) {
+		/* Stronger than whatever its parts were told: the shielded ones too. */
+		l->is_overdue = true;
+		if (l->parts && l->parts->is_stopping)
+			tree_stop(job, order);
+	}
 	/* One that stops already may have less time for it now. */
 	if (run && run->is_delivered && !run->is_over && order->grace_us >= 0) {
 		ending_take_asked(run);
 		engine_deliver_stop(run);
 	}
 	engine_decide(job);
+}
+
+void tree_abandon(struct job *job)
+{
+	static const struct stop_order order = { .why = STOP_PARENT,
+						 .grace_us = -1,
+						 .message = "it is not there any more" };
+	struct parts *p = job->links->parts;
+
+	for (size_t i = 0; i < p->n; i++) {
+		struct job *part = p->v[i].job;
+
+		if (!part)
+			continue;
+		part->links->parent = NULL;
+		p->v[i].job = NULL;
+		tree_ask(part, &order);
+	}
 }
 
 static void tell(struct parts *p, struct job *part)

@@ -126,14 +126,31 @@ static const struct stop_order skip_parts = {
 	.why = STOP_PARENT,
 	.is_skip = true,
 	.grace_us = -1,
-	.message = "the composition it is a part of was skipped",
+	.message = "it did not start",
 };
+
+void waiting_fail(struct job *job, struct aw_err *err)
+{
+	struct links *l = job_links(job);
+
+	runq_release(job); /* its start was being prepared */
+	engine_wants_step();
+	l->failure = xcalloc(1, sizeof(*l->failure));
+	*l->failure = *err; /* moved */
+	*err = (struct aw_err){ 0 };
+	engine_decide(job);
+}
 
 /* true: it is over, or about to be. */
 static bool ends(struct job *job)
 {
 	const struct links *l = job->links;
 
+	if (l && l->failure) {
+		if (!waits_for_parts(job, &skip_parts))
+			waiting_end(job, JOB_FAILED, l->failure);
+		return true;
+	}
 	if (l && l->asked.why != STOP_NONE) {
 		if (!waits_for_parts(job, &l->asked))
 			end_asked(job);

@@ -107,15 +107,32 @@ static bool is_there(struct store *s, int64_t id, int *ret_rc)
 	return *ret_rc == SQLITE_OK && !is_going;
 }
 
-static int check_needs(struct store *s, struct store_insert *in, size_t i)
+/*
+ * The stored job that need @k is on, which has to be there; 0 = one that is
+ * inserted here.  A key may be known of a job that was removed.
+ */
+static int64_t needed_id(const struct store_insert *in, const struct plan *plan,
+			 const struct store_need *need)
+{
+	size_t place = need->place;
+
+	if (place == STORE_NO_PLACE)
+		return need->job;
+	if (!in->jobs[place].existing)
+		return 0;
+	return in->jobs[plan[place].first].existing ? in->jobs[plan[place].first].id : 0;
+}
+
+static int check_needs(struct store *s, struct store_insert *in, const struct plan *plan, size_t i)
 {
 	const struct store_new_job *job = &in->jobs[i];
 	int rc = SQLITE_OK;
 
 	for (size_t k = 0; k < job->n_needs && rc == SQLITE_OK && in->op.result == 0; k++) {
-		if (job->needs[k].place != STORE_NO_PLACE) {
-			assert(job->needs[k].place < i);
-		} else if (!is_there(s, job->needs[k].job, &rc) && rc == SQLITE_OK) {
+		int64_t id = needed_id(in, plan, &job->needs[k]);
+
+		assert(job->needs[k].place == STORE_NO_PLACE || job->needs[k].place < i);
+		if (id && !is_there(s, id, &rc) && rc == SQLITE_OK) {
 			in->op.result = -ENOENT;
 			in->conflict = i;
 		}
@@ -150,7 +167,7 @@ static int check_one(struct store *s, struct store_insert *in, struct plan *plan
 			key_set_init(seen, in->n);
 		rc = check_key(s, in, plan, i, seen);
 	}
-	return rc == SQLITE_OK && !job->existing ? check_needs(s, in, i) : rc;
+	return rc == SQLITE_OK && !job->existing ? check_needs(s, in, plan, i) : rc;
 }
 
 /* All of it before the first row, so that a refusal leaves nothing behind. */

@@ -177,7 +177,7 @@ static const char *const texts[N_SQL] = {
 			  " WHERE job.outcome IS NULL ORDER BY need.job, n",
 	[SQL_EACH_ENDED_PART] = "SELECT part, id, outcome FROM job INDEXED BY job_part"
 				" WHERE parent = ?1 AND run_of = ?2 AND outcome IS NOT NULL"
-				" ORDER BY part",
+				" ORDER BY last_seq",
 	[SQL_EACH_DEADLINE] = "SELECT job, due, due_boot, boot FROM deadline ORDER BY job",
 	[SQL_EACH_ASKED] = "SELECT job, why, by_uid, message FROM stop"
 			   " CROSS JOIN job ON id = job WHERE state = 'waiting' ORDER BY job",

@@ -90,8 +90,10 @@ int store_each_need(struct store *s,
 		enum job_outcome outcome;
 		enum need_on on;
 
-		is_sound = rows_need_on(stmt, 2, &on) && rows_outcome(stmt, 3, &outcome) &&
-			   sqlite3_column_type(stmt, 4) != SQLITE_NULL;
+		is_sound = rows_need_on(stmt, 2, &on) && rows_outcome(stmt, 3, &outcome);
+		/* One that was removed had ended, and nobody knows how any more. */
+		if (sqlite3_column_type(stmt, 4) == SQLITE_NULL)
+			outcome = JOB_SKIPPED;
 		if (is_sound)
 			fn(arg, sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1), on,
 			   outcome);
@@ -100,8 +102,8 @@ int store_each_need(struct store *s,
 }
 
 static int each_ended_part_of(struct store *s, int64_t id, bool *ret_sound,
-			      void (*fn)(void *arg, int64_t parent, unsigned part, int64_t id,
-					 enum job_outcome outcome),
+			      void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
+					 int64_t id, enum job_outcome outcome),
 			      void *arg)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_EACH_ENDED_PART);
@@ -116,15 +118,15 @@ static int each_ended_part_of(struct store *s, int64_t id, bool *ret_sound,
 	while (*ret_sound && sqlite3_step(stmt) == SQLITE_ROW) {
 		*ret_sound = rows_outcome(stmt, 2, &outcome);
 		if (*ret_sound)
-			fn(arg, id, (unsigned)sqlite3_column_int64(stmt, 0),
+			fn(arg, id, (uint32_t)run, (unsigned)sqlite3_column_int64(stmt, 0),
 			   sqlite3_column_int64(stmt, 1), outcome);
 	}
 	return sql_end(stmt);
 }
 
 int store_each_ended_part(struct store *s,
-			  void (*fn)(void *arg, int64_t parent, unsigned part, int64_t id,
-				     enum job_outcome outcome),
+			  void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
+				     int64_t id, enum job_outcome outcome),
 			  void *arg)
 {
 	bool is_sound = true;

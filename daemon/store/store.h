@@ -583,8 +583,8 @@ int store_each_need(struct store *store,
  * store_each_live() has told.
  */
 int store_each_ended_part(struct store *store,
-			  void (*fn)(void *arg, int64_t parent, unsigned part, int64_t id,
-				     enum job_outcome outcome),
+			  void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
+				     int64_t id, enum job_outcome outcome),
 			  void *arg);
 int store_each_deadline(struct store *store,
 			void (*fn)(void *arg, int64_t job, struct instant deadline), void *arg);

@@ -421,7 +421,8 @@ int store_each_need(struct store *store,
 }
 
 int store_each_ended_part(struct store *store,
-			  void (*fn)(void *, int64_t, unsigned, int64_t, enum job_outcome),
+			  void (*fn)(void *, int64_t, uint32_t, unsigned, int64_t,
+				     enum job_outcome),
 			  void *arg)
 {
 	(void)store;
@@ -430,7 +431,7 @@ int store_each_ended_part(struct store *store,
 
 		if (p && p->state != JOB_DONE && r->state == JOB_DONE &&
 		    r->run_of == (p->attempt ? p->attempt : 1))
-			fn(arg, p->id, r->part, r->id, r->outcome);
+			fn(arg, p->id, r->run_of, r->part, r->id, r->outcome);
 	}
 	return 0;
 }

@@ -680,6 +680,116 @@ START_TEST(parts_that_are_missing_do_not_keep_it_waiting)
 }
 END_TEST
 
+/* ---- what a review found ---- */
+
+START_TEST(a_composition_that_cannot_start_takes_its_parts_along)
+{
+	int64_t x = submit("{\"kind\":\"timer\",\"sleep\":0,\"value\":{\"n\":\"zz\"}}"), id;
+	char doc[300];
+
+	commit_all();
+	(void)snprintf(doc, sizeof(doc),
+		       "{\"kind\":\"gather\",\"needs\":[%lld],\"limit\":\"${%lld:/n}\","
+		       "\"jobs\":[" W ",{\"kind\":\"race\",\"jobs\":[" W "]}]}",
+		       (long long)x, (long long)x);
+	id = submit(doc);
+	commit_all();
+	assert_done(id, JOB_FAILED);
+	ck_assert_ptr_nonnull(strstr(row_of(id)->error, "\"needs\""));
+	for (int64_t i = id + 1; i < id + 4; i++)
+		assert_done(i, JOB_SKIPPED);
+	ck_assert_int_eq(n_entered, 0);
+}
+END_TEST
+
+START_TEST(a_damaged_composition_takes_its_parts_along)
+{
+	int64_t id = submit("{\"kind\":\"gather\",\"delay\":1,\"jobs\":[" W "," W "]}");
+
+	commit_all();
+	free(row_of(id)->spec);
+	row_of(id)->spec = xstrdup("{\"kind\":");
+	advance_us(1000000);
+	commit_all();
+	assert_done(id, JOB_FAILED);
+	assert_done(id + 1, JOB_CANCELLED);
+	assert_done(id + 2, JOB_CANCELLED);
+}
+END_TEST
+
+#define SHIELDED "{\"kind\":\"worker\",\"argv\":[\"x\"],\"shield\":true"
+
+START_TEST(the_deadline_reaches_shielded_parts_of_what_stops)
+{
+	struct asked a;
+	int64_t id = submit("{\"kind\":\"gather\",\"deadline\":2,\"jobs\":[" SHIELDED "}," W "]}");
+
+	commit_all();
+	cancel(&a, id, 0, -1);
+	commit_all();
+	ck_assert_int_eq(state_of(part_of(id, 0)), JOB_RUNNING);
+	advance_us(2000000);
+	commit_all();
+	assert_done(part_of(id, 0), JOB_TIMED_OUT);
+	assert_done(id, JOB_CANCELLED);
+}
+END_TEST
+
+START_TEST(a_shielded_part_in_back_off_stays_so_over_a_crash)
+{
+	struct asked a;
+	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" SHIELDED
+			    ",\"retry\":{\"max\":1,\"delay\":5,\"jitter\":0}}," W "]}");
+
+	commit_all();
+	end_attempt(part_of(id, 0), -1);
+	commit_all();
+	cancel(&a, id, 0, -1);
+	commit_all();
+	ck_assert_int_eq(state_of(part_of(id, 0)), JOB_WAITING);
+	crash();
+	commit_all();
+	ck_assert_int_eq(state_of(part_of(id, 0)), JOB_WAITING);
+	advance_us(5000000);
+	commit_all();
+	end_attempt(part_of(id, 0), 1);
+	commit_all();
+	assert_done(part_of(id, 0), JOB_SUCCEEDED);
+	assert_done(id, JOB_CANCELLED);
+}
+END_TEST
+
+START_TEST(parts_of_another_attempt_are_made_once)
+{
+	bool done = false;
+	int64_t id = submit("{\"kind\":\"gather\",\"retry\":{\"max\":1,\"delay\":1,\"jitter\":0},"
+			    "\"jobs\":[" W "]}");
+	struct job_edit e = {
+		.id = id, .fields = STORE_HELD, .is_held = true, .done = on_edited, .arg = &done
+	};
+	struct asked a;
+
+	commit_all();
+	end_attempt(part_of(id, 0), -1);
+	commit_all();
+	now_fake_advance_us(1000000);
+	engine_wants_step();
+	loop_run_until_idle();
+	commit(); /* its new parts are on their way to the store */
+	engine_edit(&e);
+	commit_all();
+	ck_assert(done);
+	ck_assert_uint_eq(n_rows, 3);
+	cancel(&a, 3, 0, -1);
+	commit_all();
+	e.is_held = false;
+	engine_edit(&e);
+	commit_all();
+	ck_assert_uint_eq(n_rows, 3);
+	assert_done(id, JOB_FAILED);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("engine_tree");
@@ -720,6 +830,11 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_crash_in_the_middle_of_a_cancel);
 	tcase_add_test(tc, a_crash_in_the_middle_of_failing_fast);
 	tcase_add_test(tc, parts_that_are_missing_do_not_keep_it_waiting);
+	tcase_add_test(tc, a_composition_that_cannot_start_takes_its_parts_along);
+	tcase_add_test(tc, a_damaged_composition_takes_its_parts_along);
+	tcase_add_test(tc, the_deadline_reaches_shielded_parts_of_what_stops);
+	tcase_add_test(tc, a_shielded_part_in_back_off_stays_so_over_a_crash);
+	tcase_add_test(tc, parts_of_another_attempt_are_made_once);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -425,7 +425,8 @@ static void on_need(void *arg, int64_t job, int64_t on_job, enum need_on on,
 	     word ? word : "-");
 }
 
-static void on_part(void *arg, int64_t parent, unsigned part, int64_t id, enum job_outcome outcome)
+static void on_part(void *arg, int64_t parent, uint32_t run_of, unsigned part, int64_t id,
+		    enum job_outcome outcome)
 {
 	(void)arg;
 	tell("%lld.%u=%lld:%s ", (long long)parent, part, (long long)id, job_outcome_name(outcome));
