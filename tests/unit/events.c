@@ -239,9 +239,12 @@ static int64_t take_run(struct peer *p, int64_t next)
 	end = p->in.data + p->in.len;
 	while (at < end) {
 		const char *nl = memchr(at, '\n', (size_t)(end - at));
-		const char *seq = strstr(at, "\"seq\":"), *type = strstr(at, "\"type\":");
+		size_t len =
+			nl ? (size_t)(nl - at) : 0; /* not strstr(): sanitizers measure the rest */
+		const char *seq = memmem(at, len, "\"seq\":", 6);
+		const char *type = memmem(at, len, "\"type\":", 7);
 
-		ck_assert(nl && seq && seq < nl && type && type < nl);
+		ck_assert(nl && seq && type);
 		if (strncmp(type + 7, "\"submitted\"", 11))
 			break;
 		ck_assert_int_eq(strtoll(seq + 6, NULL, 10), next);
@@ -726,7 +729,7 @@ int main(void)
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 30);
+	tcase_set_timeout(t, 60);
 	add_tests(t);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

@@ -84,10 +84,11 @@ static json_t *one_or_list(json_t *item)
 
 static json_t *choice(const struct jobkey *key, enum job_kind kind)
 {
-	json_t *words = json_array();
+	json_t *words;
 
 	if (!strcmp(key->name, "kind"))
 		return json_pack("{s:s}", "const", job_kind_name(kind));
+	words = json_array();
 	for (const char *const *word = key->choices; *word; word++)
 		add(words, json_string(*word));
 	return json_pack("{s:o}", "enum", words);

@@ -362,12 +362,13 @@ END_TEST
 
 START_TEST(a_start_without_space_works)
 {
+	cleanup_free char *reserve = fx_path("awaitd.db.reserve");
 	int64_t id;
 
 	open_with(MIB, MIB);
 	id = fx_insert_one();
 	fx_close();
-	unlink(fx_path("awaitd.db.reserve"));
+	unlink(reserve);
 	atomic_store(&free_bytes, 0);
 	atomic_store(&allocate_errno, ENOSPC);
 	atomic_store(&write_errno, ENOSPC);
