@@ -378,7 +378,8 @@ void log_stats(struct log_stats *ret)
 
 /* ---- what is said ---- */
 
-static void log_va(int priority, const struct log_job *job, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+log_va(int priority, const struct log_job *job, const char *fmt, va_list ap)
 {
 	int level = priority & LOG_PRIMASK, saved_errno = errno, len;
 	char message[MESSAGE_MAX_BYTES], text[LINE_MAX_BYTES];

@@ -398,7 +398,7 @@ END_TEST
 
 static char told[1024];
 
-static void tell(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2))) tell(const char *fmt, ...)
 {
 	size_t len = strlen(told);
 	va_list ap;
