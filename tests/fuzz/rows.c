@@ -42,8 +42,9 @@ static const char *const words[] = {
 	"success",
 	"{\"kind\":\"timer\",\"sleep\":1}",
 	"[\"tag\"]",
-	"{\"kind\":\"race\",\"jobs\":[{\"kind\":\"worker\",\"argv\":[\"x\"],"
-	"\"env\":{\"A\":\"b\"}}]}",
+	/* in parentheses: clang takes two literals side by side for a forgotten comma */
+	("{\"kind\":\"race\",\"jobs\":[{\"kind\":\"worker\",\"argv\":[\"x\"],"
+	 "\"env\":{\"A\":\"b\"}}]}"),
 };
 
 static sqlite3 *db;
