@@ -171,6 +171,11 @@ static void raise_open_files(void)
 static void tune_malloc(void)
 {
 	(void)mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
+	/*
+	 * What the threads that parse long lines have freed stays in the arenas that they used:
+	 * one of their own each would keep four times the worst line.
+	 */
+	(void)mallopt(M_ARENA_MAX, 2);
 	(void)mallopt(M_MMAP_THRESHOLD, 4 * 1024 * 1024);
 	(void)mallopt(M_MXFAST, 80 * sizeof(size_t) / 4);
 }
