@@ -54,20 +54,6 @@ static const struct {
 	  " FROM job) WHERE step <= 0" },
 	{ "events of jobs that do not exist",
 	  "SELECT count(*) FROM event WHERE NOT EXISTS (SELECT 1 FROM job WHERE id = event.job)" },
-	{ "counts that differ from what is there",
-	  "SELECT count(*) FROM count WHERE value <> iif(what = 'kept_bytes',"
-	  " (SELECT coalesce(sum(kept), 0) FROM ending),"
-	  " (SELECT count(*) FROM job WHERE state = what OR outcome = what))" },
-	{ "ids or numbers that would be dealt again",
-	  "SELECT (SELECT value FROM meta WHERE key = 'next_id') <="
-	  "  (SELECT coalesce(max(id), 0) FROM job)"
-	  " OR (SELECT value FROM meta WHERE key = 'next_seq') <="
-	  "  (SELECT max(coalesce((SELECT max(seq) FROM event), 0),"
-	  "   coalesce((SELECT max(submit_seq) FROM job), 0),"
-	  "   (SELECT value FROM meta WHERE key = 'pruned_seq'),"
-	  "   (SELECT value FROM meta WHERE key = 'history_seq')))"
-	  " OR (SELECT value FROM meta WHERE key = 'next_id') <="
-	  "  (SELECT coalesce(max(job), 0) FROM gone)" },
 	{ "submission keys that never expire",
 	  "SELECT count(*) FROM submit_key WHERE expires IS NULL AND NOT EXISTS"
 	  " (SELECT 1 FROM job WHERE id = submit_key.job AND outcome IS NULL)" },
@@ -161,6 +147,41 @@ static int check_invariants(struct check *c)
 	return rc;
 }
 
+static bool is_same_count(const struct tally *a, const struct tally *b)
+{
+	return a->kept_bytes == b->kept_bytes &&
+	       memcmp(a->by_state, b->by_state, sizeof(a->by_state)) == 0 &&
+	       memcmp(a->by_outcome, b->by_outcome, sizeof(a->by_outcome)) == 0;
+}
+
+/* The tally, as a start would load it, against all rows. */
+static int check_tally(struct check *c)
+{
+	struct tally loaded, counted;
+	int64_t is_clean = 0, last_gone = 0;
+	int rc = tally_load(c->db, &loaded);
+
+	if (rc == SQLITE_EMPTY || rc == SQLITE_CORRUPT) {
+		found(c, "the counts are missing, or cannot be brought up to date");
+		return SQLITE_OK;
+	}
+	if (rc == SQLITE_OK)
+		rc = tally_count(c->db, &counted);
+	if (rc == SQLITE_OK)
+		rc = db_int(c->db, "SELECT value FROM meta WHERE key = 'clean'", &is_clean);
+	if (rc == SQLITE_OK)
+		rc = db_int(c->db, "SELECT coalesce(max(job), 0) FROM gone", &last_gone);
+	if (rc != SQLITE_OK)
+		return rc;
+	if (!is_same_count(&loaded, &counted))
+		found(c, "counts that differ from what is there");
+	if ((is_clean && tally_is_behind(&loaded)) || loaded.next_id < counted.next_id ||
+	    loaded.next_seq < counted.next_seq || loaded.next_id <= last_gone ||
+	    loaded.next_seq <= loaded.pruned_seq || loaded.next_seq <= loaded.history_seq)
+		found(c, "ids or numbers that would be dealt again");
+	return SQLITE_OK;
+}
+
 static int check_hashes(struct check *c)
 {
 	static const char sql[] = "SELECT kind, uid, gid, submitted, hash, spec, id"
@@ -196,6 +217,8 @@ static int check_all(struct check *c, int64_t version)
 		return SQLITE_OK;
 	}
 	rc = check_invariants(c);
+	if (rc == SQLITE_OK)
+		rc = check_tally(c);
 	return rc == SQLITE_OK ? check_hashes(c) : rc;
 }
 

@@ -243,16 +243,14 @@ static int migrate(struct store *s, const struct schema *schema, int64_t version
 static int count_anew(struct store *s, struct aw_err *err)
 {
 	int64_t n = 0;
-	int rc = db_int(s->db, "SELECT count(*) FROM count", &n);
+	int rc = db_int(s->db, "SELECT count(*) FROM tally", &n);
 
 	if (rc == SQLITE_OK && n == 0) {
-		store_log(s, LOG_NOTICE, "%s has no counts; counting its jobs", s->path);
-		rc = db_exec(s->db,
-			     "INSERT INTO count SELECT column1, (SELECT count(*) FROM job"
-			     "  WHERE state = column1 OR outcome = column1) FROM (VALUES"
-			     "  ('waiting'), ('running'), ('stopping'), ('done'), ('succeeded'),"
-			     "  ('failed'), ('timed_out'), ('cancelled'), ('skipped'), ('lost'))"
-			     " UNION ALL SELECT 'kept_bytes', coalesce(sum(kept), 0) FROM ending");
+		store_log(s, LOG_NOTICE,
+			  "%s has no counts; counting its jobs, and numbering on from far beyond "
+			  "them",
+			  s->path);
+		rc = tally_make(s->db);
 	}
 	return rc == SQLITE_OK ? 0 : connect_fail(s->db, s->path, rc, err);
 }

@@ -231,6 +231,7 @@ int remove_victim(struct store *s, const struct victim *v)
 		rc = run_for(s, SQL_DOC_DELETE, v->id);
 	if (rc == SQLITE_OK)
 		rc = run_for(s, SQL_JOB_DELETE, v->id);
+	s->tally.is_needed = true; /* what is gone cannot be added up any more */
 	s->tally.by_state[JOB_DONE]--;
 	s->tally.by_outcome[v->outcome]--;
 	return rc;

@@ -218,7 +218,42 @@ static const char version_2[] =
 	"INSERT INTO count VALUES ('kept_bytes', 0);"
 	"INSERT INTO meta VALUES ('pruned_seq', 0), ('history_seq', 0);";
 
-static const char *const steps[] = { version_1, version_2 };
+/*
+ * Version 3: what is counted and numbered stands in one row, which is written
+ * now and then (tally.h); meta keeps 'clean'.
+ */
+static const char version_3[] =
+	"CREATE TABLE tally ("
+	"  one INTEGER PRIMARY KEY CHECK (one = 1),"
+	"  next_id INTEGER NOT NULL,"
+	"  next_seq INTEGER NOT NULL,"
+	"  pruned_seq INTEGER NOT NULL,"
+	"  history_seq INTEGER NOT NULL,"
+	"  kept_bytes INTEGER NOT NULL,"
+	"  waiting INTEGER NOT NULL,"
+	"  running INTEGER NOT NULL,"
+	"  stopping INTEGER NOT NULL,"
+	"  done INTEGER NOT NULL,"
+	"  succeeded INTEGER NOT NULL,"
+	"  failed INTEGER NOT NULL,"
+	"  timed_out INTEGER NOT NULL,"
+	"  cancelled INTEGER NOT NULL,"
+	"  skipped INTEGER NOT NULL,"
+	"  lost INTEGER NOT NULL"
+	") STRICT;"
+	"INSERT INTO tally SELECT 1, max(iif(key = 'next_id', value, 0)),"
+	"  max(iif(key = 'next_seq', value, 0)), max(iif(key = 'pruned_seq', value, 0)),"
+	"  max(iif(key = 'history_seq', value, 0)), c.* FROM meta, ("
+	"    SELECT max(iif(what = 'kept_bytes', value, 0)), max(iif(what = 'waiting', value, 0)),"
+	"      max(iif(what = 'running', value, 0)), max(iif(what = 'stopping', value, 0)),"
+	"      max(iif(what = 'done', value, 0)), max(iif(what = 'succeeded', value, 0)),"
+	"      max(iif(what = 'failed', value, 0)), max(iif(what = 'timed_out', value, 0)),"
+	"      max(iif(what = 'cancelled', value, 0)), max(iif(what = 'skipped', value, 0)),"
+	"      max(iif(what = 'lost', value, 0)) FROM count) AS c;"
+	"DROP TABLE count;"
+	"DELETE FROM meta WHERE key IN ('next_id', 'next_seq', 'pruned_seq', 'history_seq');";
+
+static const char *const steps[] = { version_1, version_2, version_3 };
 
 const struct schema schema_current = {
 	.version = sizeof(steps) / sizeof(steps[0]),

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/store/rows.h"
+#include "daemon/store/tally.h"
 #include "proto/xalloc.h"
 
 #define REMOVE_COLUMNS "id, kind, state, outcome, parent, last_seq, attempt, uid, has_key, flags"
@@ -17,7 +18,7 @@ static const char *const texts[N_SQL] = {
 	[SQL_PROBE] = "INSERT INTO meta VALUES ('probe', 1)"
 		      " ON CONFLICT (key) DO UPDATE SET value = value + 1",
 	[SQL_META_SET] = "UPDATE meta SET value = ?2 WHERE key = ?1",
-	[SQL_COUNT_SET] = "UPDATE count SET value = ?2 WHERE what = ?1",
+	[SQL_TALLY_SET] = TALLY_UPDATE,
 	[SQL_BOOT_INSERT] = "INSERT INTO boot (n, boot_id) VALUES (?1, ?2)",
 
 	[SQL_JOB_INSERT] =

@@ -218,64 +218,17 @@ static int load_boot(struct store *s)
 	return rc;
 }
 
-static int load_counts(struct store *s)
-{
-	sqlite3_stmt *stmt = NULL;
-	int rc = sqlite3_prepare_v2(s->db, "SELECT what, value FROM count", -1, &stmt, NULL);
-
-	while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-		const char *what = sql_col_word(stmt, 0);
-		int64_t value = sqlite3_column_int64(stmt, 1);
-		int state = job_state_parse(what), outcome = job_outcome_parse(what);
-
-		if (state >= 0)
-			s->tally.by_state[state] = value;
-		else if (outcome >= 0)
-			s->tally.by_outcome[outcome] = value;
-		else if (what && strcmp(what, "kept_bytes") == 0)
-			s->tally.kept_bytes = value;
-	}
-	return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
-}
-
-static int load_numbers(struct store *s)
-{
-	const struct {
-		const char *sql;
-		int64_t *value;
-	} numbers[] = {
-		{ "SELECT value FROM meta WHERE key = 'next_id'", &s->tally.next_id },
-		{ "SELECT value FROM meta WHERE key = 'next_seq'", &s->tally.next_seq },
-		{ "SELECT value FROM meta WHERE key = 'pruned_seq'", &s->tally.pruned_seq },
-		{ "SELECT value FROM meta WHERE key = 'history_seq'", &s->tally.history_seq },
-	};
-	int rc = SQLITE_OK;
-
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == SQLITE_OK; i++)
-		rc = db_int(s->db, numbers[i].sql, numbers[i].value);
-	return rc;
-}
-
-/* Numbers are never dealt twice; a counter behind the rows is damage. */
+/* Numbers are never dealt twice: a tally that is behind is none of a database that was closed. */
 static int load_tally(struct store *s)
 {
-	struct tally *t = &s->tally;
-	int64_t max_id = 0, max_seq = 0, max_submit_seq = 0;
-	int rc = load_numbers(s);
+	int64_t is_clean = 0;
+	int rc = tally_load(s->db, &s->tally);
 
 	if (rc == SQLITE_OK)
-		rc = db_int(s->db, "SELECT coalesce(max(id), 0) FROM job", &max_id);
-	if (rc == SQLITE_OK)
-		rc = db_int(s->db, "SELECT coalesce(max(seq), 0) FROM event", &max_seq);
-	if (rc == SQLITE_OK && max_id > 0)
-		rc = db_int(s->db, "SELECT submit_seq FROM job ORDER BY id DESC LIMIT 1",
-			    &max_submit_seq);
-	if (rc == SQLITE_OK &&
-	    (t->next_id <= max_id || t->next_seq <= max_seq || t->next_seq <= max_submit_seq))
+		rc = db_int(s->db, "SELECT value FROM meta WHERE key = 'clean'", &is_clean);
+	if (rc == SQLITE_OK && is_clean && tally_is_behind(&s->tally))
 		rc = SQLITE_CORRUPT;
-	if (rc == SQLITE_OK)
-		rc = load_counts(s);
-	s->committed = *t;
+	s->committed = s->tally;
 	return rc;
 }
 
@@ -401,18 +354,28 @@ static int bring_home(struct store *s, int mode)
 	return db_judge_write(s->db, true, rc);
 }
 
-/*
- * The last words: "stopped in order", when all before them has got into the
- * database.  Closing removes the log.  0 or exit status.
- */
+/* "Stopped in order", and with it the tally. */
+static int write_last_words(struct store *s)
+{
+	int rc = db_exec(s->db, "BEGIN IMMEDIATE");
+
+	if (rc == SQLITE_OK)
+		rc = tally_store(&s->tally, store_sql(s, SQL_TALLY_SET));
+	if (rc == SQLITE_OK)
+		rc = db_exec(s->db, "UPDATE meta SET value = 1 WHERE key = 'clean'; COMMIT");
+	rc = db_judge_write(s->db, false, rc);
+	if (rc != SQLITE_OK)
+		db_rollback(s->db);
+	return rc;
+}
+
+/* When all before them has got into the database.  Closing removes the log.  0 or exit status. */
 static int leave_clean(struct store *s)
 {
 	int rc = bring_home(s, SQLITE_CHECKPOINT_PASSIVE);
 
 	if (rc == SQLITE_OK && s->is_marked)
-		rc = db_judge_write(
-			s->db, false,
-			db_exec(s->db, "UPDATE meta SET value = 1 WHERE key = 'clean'"));
+		rc = write_last_words(s);
 	if (rc == SQLITE_OK)
 		rc = bring_home(s, SQLITE_CHECKPOINT_TRUNCATE);
 	/* After an I/O error another try could succeed without having written anything (R1.5). */

@@ -5,6 +5,7 @@
 #include "daemon/store/schema.h"
 #include "daemon/store/sql.h"
 #include "daemon/store/store.h"
+#include "daemon/store/tally.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -26,14 +27,6 @@ static inline bool op_is_write(enum store_op_type type)
 {
 	return type < STORE_PRUNE; /* where they end in the enum */
 }
-
-/* What is counted and numbered.  One as committed, one as the open transaction will leave it. */
-struct tally {
-	int64_t next_id, next_seq;
-	int64_t by_state[N_JOB_STATES];
-	int64_t by_outcome[N_JOB_OUTCOMES];
-	int64_t kept_bytes, pruned_seq, history_seq;
-};
 
 #define DB_PAGE_BYTES 4096
 #define WAL_FRAME_BYTES (DB_PAGE_BYTES + 24)
@@ -88,7 +81,7 @@ struct store {
 	int64_t boot_n;	    /* this boot's number, 0 = the boot has no id */
 	bool is_boot_known; /* its row is in the file */
 	bool is_marked;	    /* the file says that it is in use */
-	struct tally committed, tally;
+	struct tally committed, tally; /* the second as the open transaction will leave it */
 	struct op_list todo;   /* taken, not looked at yet */
 	struct op_list reads;  /* queries that may run: all writes before them are committed */
 	struct op_list kept;   /* changes that found the disk full */

@@ -94,43 +94,6 @@ static int mark_used(struct store *s)
 	return sql_run(boot);
 }
 
-static int set_if_changed(struct store *s, enum sql_id id, const char *name, int64_t was,
-			  int64_t is)
-{
-	sqlite3_stmt *stmt = store_sql(s, id);
-
-	if (was == is || !name)
-		return SQLITE_OK;
-	sql_text(stmt, 1, name);
-	sql_int(stmt, 2, is);
-	return sql_run(stmt);
-}
-
-/* Counters are written once per transaction, whatever it held. */
-static int write_tally(struct store *s)
-{
-	const struct tally *was = &s->committed, *is = &s->tally;
-	int rc = set_if_changed(s, SQL_META_SET, "next_id", was->next_id, is->next_id);
-
-	if (rc == SQLITE_OK)
-		rc = set_if_changed(s, SQL_META_SET, "next_seq", was->next_seq, is->next_seq);
-	if (rc == SQLITE_OK)
-		rc = set_if_changed(s, SQL_META_SET, "pruned_seq", was->pruned_seq, is->pruned_seq);
-	if (rc == SQLITE_OK)
-		rc = set_if_changed(s, SQL_META_SET, "history_seq", was->history_seq,
-				    is->history_seq);
-	if (rc == SQLITE_OK)
-		rc = set_if_changed(s, SQL_COUNT_SET, "kept_bytes", was->kept_bytes,
-				    is->kept_bytes);
-	for (int i = 0; i < N_JOB_STATES && rc == SQLITE_OK; i++)
-		rc = set_if_changed(s, SQL_COUNT_SET, job_state_name((enum job_state)i),
-				    was->by_state[i], is->by_state[i]);
-	for (int i = 0; i < N_JOB_OUTCOMES && rc == SQLITE_OK; i++)
-		rc = set_if_changed(s, SQL_COUNT_SET, job_outcome_name((enum job_outcome)i),
-				    was->by_outcome[i], is->by_outcome[i]);
-	return rc;
-}
-
 static int write_one(struct store *s, struct store_op *op)
 {
 	switch (op->type) {
@@ -183,7 +146,9 @@ static int write_all(struct store *s, const struct op_list *list)
 		rc = sql_run(store_sql(s, SQL_PROBE));
 	for (struct store_op *op = list->first; op && rc == SQLITE_OK; op = next_of(op))
 		rc = write_one(s, op);
-	return rc == SQLITE_OK ? write_tally(s) : rc;
+	if (rc == SQLITE_OK && tally_is_due(&s->tally))
+		rc = tally_store(&s->tally, store_sql(s, SQL_TALLY_SET));
+	return rc;
 }
 
 /* What is in memory is as in the file again.  An error in that is the worse one. */

@@ -150,7 +150,36 @@ START_TEST(version_1_goes_on)
 	fx_restart();
 	fx_close();
 	fx_expect_sound();
-	ck_assert_int_eq(fx_raw_int("SELECT value FROM count WHERE what = 'kept_bytes'"), 110);
+	ck_assert_int_eq(fx_raw_int("SELECT kept_bytes FROM tally"), 110);
+}
+END_TEST
+
+/* The numbers that version 2 had in two tables. */
+START_TEST(version_2_keeps_its_counts)
+{
+	const struct schema two = { .version = 2, .steps = schema_current.steps };
+	struct store_stats st;
+	sqlite3 *raw;
+
+	make_version_1();
+	raw = fx_raw_open();
+	ck_assert_int_eq(schema_migrate(raw, &two, 1), SQLITE_OK);
+	sqlite3_close(raw);
+	fx_raw("UPDATE meta SET value = 10 WHERE key = 'history_seq';"
+	       "UPDATE meta SET value = 9 WHERE key = 'pruned_seq';"
+	       "UPDATE ending SET kept = 17;"
+	       "UPDATE count SET value = 17 WHERE what = 'kept_bytes'");
+	fx_open();
+	store_stats(fx.store, &st);
+	for (int i = 0; i < N_JOB_STATES; i++)
+		ck_assert_uint_eq(st.by_state[i], 1);
+	ck_assert_uint_eq(st.by_outcome[JOB_SUCCEEDED], 1);
+	ck_assert_int_eq(st.kept_bytes, 17);
+	ck_assert_int_eq(st.last_seq, 10);
+	fx_close();
+	fx_expect_sound();
+	ck_assert_int_eq(fx_raw_int("SELECT next_id FROM tally"), 3001);
+	ck_assert_int_eq(fx_raw_int("SELECT pruned_seq * 100 + history_seq FROM tally"), 910);
 }
 END_TEST
 
@@ -208,6 +237,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, version_1_keeps_its_jobs);
 	tcase_add_test(t, version_1_goes_on);
+	tcase_add_test(t, version_2_keeps_its_counts);
 	tcase_add_test(t, version_1_gets_the_shape_of_a_new_one);
 	suite_add_tcase(s, t);
 	return s;

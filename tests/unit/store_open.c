@@ -352,9 +352,9 @@ END_TEST
 START_TEST(numbers_that_would_be_dealt_again_are_damage)
 {
 	static const char *const wrongs[] = {
-		"UPDATE meta SET value = 51 WHERE key = 'next_id'",
-		"UPDATE meta SET value = 3 WHERE key = 'next_seq'",
-		"DELETE FROM meta WHERE key = 'next_id'",
+		"UPDATE tally SET next_id = 51",
+		"UPDATE tally SET next_seq = 3",
+		"DELETE FROM meta WHERE key = 'clean'",
 	};
 
 	make_database();
@@ -636,8 +636,12 @@ static const struct {
 	{ "UPDATE event SET state = 'stopping' WHERE state = 'done'", "last event" },
 	{ "UPDATE job SET submit_seq = 1 WHERE id = 9", "wrong order" },
 	{ "INSERT INTO event VALUES (900, 1, 77, 1, 'done', 'lost', NULL)", "do not exist" },
-	{ "UPDATE count SET value = value + 1 WHERE what = 'waiting'", "counts" },
-	{ "UPDATE meta SET value = 4 WHERE key = 'next_id'", "dealt again" },
+	{ "UPDATE tally SET waiting = waiting + 1", "counts" },
+	{ "UPDATE tally SET next_id = 4", "cannot be brought up to date" },
+	{ "UPDATE tally SET next_seq = next_seq - 1", "dealt again" },
+	{ "DELETE FROM tally", "counts are missing" },
+	{ "UPDATE tally SET next_seq = 1; UPDATE event SET state = 'xx' WHERE state = 'done'",
+	  "cannot be brought up to date" },
 	{ "INSERT INTO submit_key VALUES (1, 'k', 51, 0, NULL)", "never expire" },
 	{ "INSERT INTO submit_key VALUES (1, 'k', 77, 0, 1)", "never be forgotten" },
 	{ "UPDATE job SET boot = 9, due_boot = 1 WHERE id = 7", "unknown boot" },
@@ -656,8 +660,8 @@ static const struct {
 	{ "INSERT INTO doomed VALUES (7)", "on their way out" },
 	{ "INSERT INTO gone VALUES (7)", "removed jobs" },
 	{ "INSERT INTO gone VALUES (700)", "dealt again" },
-	{ "UPDATE meta SET value = 900 WHERE key = 'pruned_seq'", "dealt again" },
-	{ "UPDATE count SET value = value + 1 WHERE what = 'kept_bytes'", "counts" },
+	{ "UPDATE tally SET pruned_seq = 900", "dealt again" },
+	{ "UPDATE tally SET kept_bytes = kept_bytes + 1", "counts" },
 	{ "PRAGMA foreign_keys = OFF; INSERT INTO ending VALUES (99, NULL, NULL, NULL)",
 	  "belongs to no job" },
 	{ "PRAGMA ignore_check_constraints = ON; UPDATE job SET state = 'xx' WHERE id = 7",

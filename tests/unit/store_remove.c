@@ -59,7 +59,7 @@ static int64_t make_rich_job(const char *key)
 
 static int64_t kept_bytes(void)
 {
-	return fx_raw_int("SELECT value FROM count WHERE what = 'kept_bytes'");
+	return fx_raw_int("SELECT kept_bytes FROM tally");
 }
 
 START_TEST(nothing_is_left_of_a_job)

@@ -207,7 +207,7 @@ START_TEST(little_space_refuses_new_jobs_only)
 
 	open_with(MIB, 64 * MIB);
 	id = fx_insert_one();
-	atomic_store(&free_bytes, 65 * MIB - 4096);
+	atomic_store(&free_bytes, 65 * MIB - 65536);
 	(void)poll(NULL, 0, 150); /* it does not look at each commit while there is plenty */
 	ck_assert_int_eq(insert(), -ENOSPC);
 	ck_assert(stats().is_degraded);
