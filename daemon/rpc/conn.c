@@ -224,7 +224,7 @@ static bool has_unfinished_line(const struct conn *c)
 
 static bool has_work(const struct conn *c)
 {
-	return c->batch || c->heavy || c->in.has_line ||
+	return c->batch || c->heavy || c->held || c->in.has_line ||
 	       (c->phase == CONN_EOF && has_unfinished_line(c));
 }
 
@@ -487,7 +487,9 @@ static bool handle_next(struct conn *c)
 	const char *line;
 	size_t len;
 
-	if (c->batch)
+	if (c->held)
+		dispatch_held(c);
+	else if (c->batch)
 		dispatch_batch_step(c);
 	else if (must_park(c))
 		return false;

@@ -77,10 +77,12 @@ struct conn {
 	struct list calls; /* not answered yet */
 	size_t n_calls;
 	struct rpc_call *barrier; /* the next request waits for this one's end */
-	struct rpc_batch *batch;  /* its requests are being handled one after the other */
-	struct rpc_heavy *heavy;  /* its line is being parsed by a helper thread */
-	bool has_writers;	  /* somebody waits until it takes output again */
-	struct conn_feed *feed;	  /* borrows; NULL = none */
+	struct rpc_call *held;	 /* waits itself, until n_changing is 0 (then no barrier is left) */
+	size_t n_changing;	 /* of the calls, those that change jobs */
+	struct rpc_batch *batch; /* its requests are being handled one after the other */
+	struct rpc_heavy *heavy; /* its line is being parsed by a helper thread */
+	bool has_writers;	 /* somebody waits until it takes output again */
+	struct conn_feed *feed;	 /* borrows; NULL = none */
 
 	struct loop_timer line_timer; /* a line was begun; half-closed: look whether the peer is
 					 still there; lingering: enough */

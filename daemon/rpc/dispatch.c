@@ -38,6 +38,10 @@ struct rpc_call {
 	struct viewer viewer;
 	gid_t gid;
 	bool is_later;
+	bool is_change; /* counted in conn->n_changing */
+	/* Of conn->held: */
+	const struct rpc_method *method;
+	json_t *params;	  /* owns */
 	struct list link; /* in conn->calls when it is answered later */
 	void (*on_gone)(void *arg);
 	void *arg;
@@ -260,7 +264,8 @@ static void call_free(struct rpc_call *call)
 
 	if (c) {
 		c->n_calls -= call->is_later;
-		if (c->barrier == call)
+		c->n_changing -= call->is_change;
+		if (c->barrier == call || (c->held && c->n_changing == 0))
 			c->barrier = NULL;
 		conn_touch(c);
 	}
@@ -268,6 +273,7 @@ static void call_free(struct rpc_call *call)
 	if (call->batch)
 		batch_unref(call->batch);
 	json_decref(call->id);
+	json_decref(call->params);
 	stats.n_calls--;
 	free(call);
 }
@@ -439,6 +445,13 @@ void dispatch_conn_gone(struct conn *c)
 			call->batch->conn = NULL;
 	}
 	c->barrier = NULL;
+	if (c->held) {
+		c->held->conn = NULL;
+		if (c->held->batch)
+			c->held->batch->conn = NULL;
+		call_free(c->held);
+		c->held = NULL;
+	}
 	while ((l = list_pop(&c->calls))) {
 		struct rpc_call *call = container_of(l, struct rpc_call, link);
 
@@ -500,27 +513,55 @@ static int check_permission(const struct rpc_call *call, const struct rpc_method
 	return 0;
 }
 
-static int handle_call(struct rpc_call *call, const struct message *m, struct aw_err *err)
+static void run_call(struct rpc_call *call, const struct rpc_method *method, json_t *params)
 {
-	const struct rpc_method *method;
+	struct conn *c = call->conn;
 	struct rpc_done done;
 
-	if (look_up(m->method, &method, err) < 0 || check_permission(call, method, err) < 0 ||
-	    params_check(method, m->params, err) < 0)
-		return -EINVAL;
 	/* Nobody would read the answer, and there is nothing else to it. */
-	if (method->flags & RPC_ANSWERS_ONLY && call->conn->is_mute) {
+	if (method->flags & RPC_ANSWERS_ONLY && c->is_mute) {
 		call_free(call);
-		return 0;
+		return;
 	}
 	if (method->flags & RPC_BARRIER)
-		call->conn->barrier = call;
-	done = method->handler(call, m->params);
+		c->barrier = call;
+	if (method->flags & RPC_CHANGES) {
+		call->is_change = true;
+		c->n_changing++;
+	}
+	done = method->handler(call, params);
 	assert(done.token == TOKEN_ANSWERED || done.token == TOKEN_LATER);
 	/* One that is answered later is over already, or its own master. */
 	if (done.token == TOKEN_ANSWERED)
 		call_free(call);
+}
+
+static int handle_call(struct rpc_call *call, const struct message *m, struct aw_err *err)
+{
+	struct conn *c = call->conn;
+	const struct rpc_method *method;
+
+	if (look_up(m->method, &method, err) < 0 || check_permission(call, method, err) < 0 ||
+	    params_check(method, m->params, err) < 0)
+		return -EINVAL;
+	if (!(method->flags & RPC_LOOKS) || c->n_changing == 0) {
+		run_call(call, method, m->params);
+		return 0;
+	}
+	call->method = method;
+	call->params = json_incref(m->params);
+	c->held = c->barrier = call;
 	return 0;
+}
+
+void dispatch_held(struct conn *c)
+{
+	struct rpc_call *call = c->held;
+	json_t *params = json_incref(call->params);
+
+	c->held = NULL;
+	run_call(call, call->method, params);
+	json_decref(params);
 }
 
 static void handle_request(struct conn *c, struct rpc_batch *b, const json_t *value)

@@ -21,6 +21,8 @@ void dispatch_line(struct conn *c, const char *line, size_t len);
 bool dispatch_must_wait(size_t len);
 /* Handle the next request of c->batch; the last one clears it. */
 void dispatch_batch_step(struct conn *c);
+/* Handle c->held, whose turn has come. */
+void dispatch_held(struct conn *c);
 /* An error that answers no request: its id is null. */
 void dispatch_error(struct conn *c, const struct aw_err *err);
 

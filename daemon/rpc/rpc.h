@@ -59,6 +59,13 @@ enum {
 	RPC_ANSWERS_ONLY = 1 << 5,   /* changes nothing: not handled for a peer that is gone */
 	RPC_ADMINS = 1 << 4,	     /* only those, and administrators ([access] admin_group) */
 	RPC_BARRIER = 1 << 3, /* the connection's next request is handled after this one's end */
+	/*
+	 * Requests of one connection take effect in order: what looks at jobs sees
+	 * what was asked to change before.  Changes alone do not wait for each
+	 * other, so that many share a commit.
+	 */
+	RPC_CHANGES = 1 << 6, /* it changes jobs that are there, and is answered later */
+	RPC_LOOKS = 1 << 7,   /* handled after the end of all RPC_CHANGES before it */
 };
 
 struct rpc_method {

@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import TestCase, main, parse_time, wait_until
+from awaitd_test import RpcError, TestCase, main, parse_time, wait_until
 
 
 class Edit(TestCase):
@@ -40,6 +40,31 @@ class Edit(TestCase):
         got = self.c.call("job.release", {"ids": [number]})
         self.assertEqual(got["errors"], [])
         self.assert_done(self.c.wait_one(number))
+
+    def test_what_looks_sees_what_was_asked_before(self):
+        """Pipelined: requests of one connection take effect in order."""
+        number = self.waiting()
+        for i in range(20):
+            asked = [self.c.request(method, params) for method, params in (
+                ("job.update", {"id": number, "priority": i}),
+                ("job.get", {"id": number}),
+                ("job.hold", {"ids": [number]}),
+                ("job.list", {"state": "waiting"}),
+                ("job.why", {"id": number}),
+                ("job.release", {"ids": [number]}),
+                ("job.wait", {"ids": [number], "timeout": 0}))]
+            got = [self.c.reply(n) for n in asked]
+            self.assertEqual(got[1]["priority"], i)
+            self.assertEqual([j["reason"] for j in got[3]["jobs"]], ["held"])
+            self.assertEqual(got[4]["reason"], "held")
+            self.assertEqual(got[6]["jobs"][0]["reason"], "time")
+        asked = [self.c.request(method, {"ids": [number]})
+                 for method in ("job.cancel", "job.retry", "job.remove", "job.wait")]
+        again = self.c.reply(asked[1])["jobs"][0]["id"]
+        self.assertEqual(self.c.reply(asked[2])["jobs"][0]["outcome"], "cancelled")
+        with self.assertRaisesRegex(RpcError, "not_found"):
+            self.c.reply(asked[3])
+        self.c.wait_one(again)
 
     def test_a_hold_survives(self):
         number = self.c.submit("timer", sleep=0, delay=0.5)["id"]

@@ -368,6 +368,54 @@ START_TEST(a_barrier_holds_what_follows)
 }
 END_TEST
 
+START_TEST(what_looks_waits_for_changes_before_it)
+{
+	struct peer p, other;
+
+	peer_open(&p);
+	peer_open(&other);
+	peer_send(&p, CALL("1", "test.change", "{}") "\n[" CALL("2", "test.change", "{}") "]\n");
+	/* Changes do not wait for each other; what looks waits, and what is behind it. */
+	ck_assert_uint_eq(n_pending, 2);
+	peer_send(&p, "[" CALL("3", "test.look", "{\"a\":1}") "," CALL(
+			      "4", "test.change", "{}") "]\n" CALL("5", "test.open", "{}") "\n");
+	ck_assert_uint_eq(n_pending, 2);
+	/* Only those of this connection. */
+	peer_send(&other, CALL("1", "test.look", "{}") "\n");
+	peer_expect(&other, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}");
+	rpc_finish(pending[1], json_true());
+	peer_expect(&p, "[{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":true}]");
+	peer_expect_nothing(&p);
+	rpc_finish(pending[0], json_true());
+	peer_expect(&p, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}");
+	peer_expect(&p, "{\"jsonrpc\":\"2.0\",\"id\":5,\"result\":{}}");
+	ck_assert_uint_eq(n_pending, 3);
+	rpc_finish(pending[2], json_true());
+	peer_expect(&p, "[{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"a\":1}},"
+			"{\"jsonrpc\":\"2.0\",\"id\":4,\"result\":true}]");
+	peer_close(&p);
+	peer_close(&other);
+}
+END_TEST
+
+START_TEST(what_waits_to_look_goes_with_its_peer)
+{
+	struct dispatch_stats stats;
+	struct peer p;
+
+	peer_open(&p);
+	peer_send(&p, CALL("1", "test.change", "{}") "\n[" CALL("2", "test.look", "{}") "," CALL(
+			      "3", "test.look", "{}") "]\n");
+	ck_assert_uint_eq(n_pending, 1);
+	conn_doom(p.conn);
+	run_until_idle();
+	ck_assert_uint_eq(n_gone, 1);
+	dispatch_stats(&stats);
+	ck_assert_uint_eq(stats.n_calls, 0);
+	peer_close(&p);
+}
+END_TEST
+
 /* ---- permission ---- */
 
 START_TEST(only_root_and_self)
@@ -450,6 +498,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, the_answers_of_a_batch_are_bounded);
 	tcase_add_test(tc, requests_take_effect_in_order);
 	tcase_add_test(tc, a_barrier_holds_what_follows);
+	tcase_add_test(tc, what_looks_waits_for_changes_before_it);
+	tcase_add_test(tc, what_waits_to_look_goes_with_its_peer);
 	tcase_add_test(tc, only_root_and_self);
 	tcase_add_test(tc, while_stopping);
 	tcase_add_test(tc, calls_are_told_once_when_the_peer_goes);

@@ -126,12 +126,19 @@ static const struct rpc_method method_barrier = { .name = "test.barrier",
 static const struct rpc_method method_big = {
 	.name = "test.big", .params = big_params, .flags = RPC_WHILE_STOPPING, .handler = big
 };
+static const struct rpc_method method_change = { .name = "test.change",
+						 .flags = RPC_WHILE_STOPPING | RPC_CHANGES,
+						 .handler = postpone };
 static const struct rpc_method method_fail = { .name = "test.fail",
 					       .flags = RPC_WHILE_STOPPING,
 					       .handler = refuse };
 static const struct rpc_method method_later = { .name = "test.later",
 						.flags = RPC_WHILE_STOPPING,
 						.handler = postpone };
+static const struct rpc_method method_look = { .name = "test.look",
+					       .flags = RPC_WHILE_STOPPING | RPC_OPEN_PARAMS |
+							RPC_LOOKS,
+					       .handler = echo };
 static const struct rpc_method method_mark = {
 	.name = "test.mark", .params = mark_params, .flags = RPC_WHILE_STOPPING, .handler = mark
 };
@@ -154,8 +161,10 @@ static const struct rpc_method method_types = {
 const struct rpc_method *const rpc_methods[] = {
 	FIXTURE_METHODS & method_barrier,
 	&method_big,
+	&method_change,
 	&method_fail,
 	&method_later,
+	&method_look,
 	&method_mark,
 	&method_open,
 	&method_root,

@@ -152,6 +152,6 @@ const struct rpc_method method_job_cancel = {
 	.name = "job.cancel",
 	.summary = "ask jobs to end; answered when the requests are durable",
 	.params = cancel_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_CHANGES,
 	.handler = cancel_jobs,
 };

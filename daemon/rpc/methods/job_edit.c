@@ -128,7 +128,7 @@ const struct rpc_method method_job_hold = {
 	.name = "job.hold",
 	.summary = "do not start waiting jobs until they are released",
 	.params = hold_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_CHANGES,
 	.handler = hold,
 };
 
@@ -136,7 +136,7 @@ const struct rpc_method method_job_release = {
 	.name = "job.release",
 	.summary = "let held jobs start",
 	.params = hold_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_CHANGES,
 	.handler = release,
 };
 
@@ -374,6 +374,6 @@ const struct rpc_method method_job_update = {
 	.name = "job.update",
 	.summary = "change where and how a waiting job waits",
 	.params = update_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_CHANGES,
 	.handler = update,
 };

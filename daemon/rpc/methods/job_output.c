@@ -385,6 +385,6 @@ const struct rpc_method method_job_output = {
 	.name = "job.output",
 	.summary = "what an attempt has written",
 	.params = output_params,
-	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_LOOKS,
 	.handler = output,
 };

@@ -19,7 +19,7 @@
 /* job.get and job.list. */
 
 /* Records may be large: who asks for many at once gets them one after the other. */
-#define ONE_BY_ONE (RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_BARRIER)
+#define ONE_BY_ONE (RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_BARRIER | RPC_LOOKS)
 
 /* ---- job.get ---- */
 

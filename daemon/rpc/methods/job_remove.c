@@ -170,6 +170,6 @@ const struct rpc_method method_job_remove = {
 	.name = "job.remove",
 	.summary = "forget jobs that are done, and their output",
 	.params = remove_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_CHANGES | RPC_LOOKS,
 	.handler = remove_jobs,
 };

@@ -243,5 +243,6 @@ const struct rpc_method method_job_retry = {
 	.name = "job.retry",
 	.summary = "make new jobs of jobs that are done",
 	.params = retry_params,
+	.flags = RPC_CHANGES | RPC_LOOKS,
 	.handler = retry_jobs,
 };

@@ -244,6 +244,6 @@ const struct rpc_method method_job_wait = {
 	.name = "job.wait",
 	.summary = "wait until all or any of the jobs are done",
 	.params = wait_params,
-	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_LOOKS,
 	.handler = wait_jobs,
 };

@@ -50,6 +50,6 @@ const struct rpc_method method_job_why = {
 	.name = "job.why",
 	.summary = "what a job waits for, and until when",
 	.params = why_params,
-	.flags = RPC_WHILE_STOPPING,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_BARRIER | RPC_LOOKS,
 	.handler = why,
 };

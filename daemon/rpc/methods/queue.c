@@ -53,7 +53,7 @@ static struct rpc_done list_queues(struct rpc_call *call, json_t *params)
 const struct rpc_method method_queue_list = {
 	.name = "queue.list",
 	.summary = "all queues",
-	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY,
+	.flags = RPC_WHILE_STOPPING | RPC_ANSWERS_ONLY | RPC_LOOKS,
 	.handler = list_queues,
 };
 
