@@ -94,6 +94,9 @@ const struct conf_setting conf_settings[] = {
 	  "or any, none, loopback; auto is any (user) or none (system)" },
 	{ "fetch", "proxy", CONF_PROXY, AT(proxy), 0, 0, "", true,
 	  "proxy for all fetches: an http, https or socks URL; empty is none" },
+	{ "fetch", "ca_file", CONF_PROGRAM, AT(ca_file), 0, 0, "", true,
+	  "certificates (PEM) of the authorities that fetches trust, in place of this machine's; "
+	  "empty is this machine's" },
 	{ "hooks", "on_end", CONF_PROGRAM, AT(hook_program), 0, 0, "", true,
 	  "program that is run when a job ends with one of outcomes, with the job object on its "
 	  "standard input; empty is none" },
@@ -478,6 +481,7 @@ void conf_free(struct conf *c)
 	free(c->config_path);
 	conf_paths_free(c->output_roots);
 	free(c->proxy);
+	free(c->ca_file);
 	free(c->hook_program);
 	free(c->allow_networks.list);
 	free(c->socket_group);

@@ -93,6 +93,7 @@ struct conf {
 	/* [fetch] */
 	char **output_roots; /* absolute, NULL-terminated; the first takes relative paths */
 	char *proxy;	     /* "" = none */
+	char *ca_file;	     /* "" = this machine's authorities */
 	/* of loopback and private ones, those that fetches may contact */
 	struct conf_networks allow_networks;
 	/* [hooks] */

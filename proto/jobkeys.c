@@ -129,7 +129,8 @@ const struct jobkey jobkeys[] = {
 	{ NAME("idle_timeout"), .type = JK_DURATION, .kinds = FETCH, .flags = JK_REFS,
 	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
 	  .help = "how long nothing may arrive (default: 60s)" },
-	LATER("insecure", FETCH, NULL, "do not verify the server's certificate"),
+	{ NAME("insecure"), .type = JK_BOOL, .kinds = FETCH, .flags = JK_REFS,
+	  .help = "do not verify the server's certificate" },
 
 	/* worker */
 	{ NAME("argv"), .type = JK_STRINGS, .kinds = WORKER,

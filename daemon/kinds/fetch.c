@@ -40,12 +40,12 @@ struct fetch {
 	struct attempt *a;
 	struct xfer xfer;
 	struct dest dest;
-	EVP_MD_CTX *digest;   /* owns; NULL when there is no body */
-	const json_t *expect; /* borrows from the document; NULL = 200-299 */
-	const char *checksum; /* borrows; 64 hex digits, NULL = any */
-	const char *output;   /* borrows; NULL = the job's own folder */
-	char *proxy;	      /* owns; a reload replaces the settings */
-	int64_t max_bytes;    /* INT64_MAX = any */
+	EVP_MD_CTX *digest;    /* owns; NULL when there is no body */
+	const json_t *expect;  /* borrows from the document; NULL = 200-299 */
+	const char *checksum;  /* borrows; 64 hex digits, NULL = any */
+	const char *output;    /* borrows; NULL = the job's own folder */
+	char *proxy, *ca_file; /* own; a reload replaces the settings */
+	int64_t max_bytes;     /* INT64_MAX = any */
 	int64_t received_bytes;
 	int64_t total_bytes; /* -1 = not told */
 	struct rate rate;
@@ -297,6 +297,8 @@ static void read_spec(struct fetch *f)
 		.body = json_string_value(body),
 		.body_len = json_string_length(body),
 		.proxy = f->proxy,
+		.ca_file = f->ca_file,
+		.is_insecure = jobdoc_bool(spec, "insecure", false),
 		.connect_timeout_us =
 			jobdoc_duration_us(spec, "connect_timeout", CONNECT_TIMEOUT_DEFAULT_US),
 		.idle_timeout_us =
@@ -322,6 +324,7 @@ static void begin(void *arg)
 	f->has_begun = true;
 	f->begun = f->rate.since = now_mono();
 	f->proxy = xstrdup(conf->proxy ? conf->proxy : "");
+	f->ca_file = xstrdup(conf->ca_file ? conf->ca_file : "");
 	read_spec(f);
 	if (!has_body(f))
 		return;
@@ -458,6 +461,7 @@ static void fetch_fini(struct attempt *a)
 	xfer_clear(&f->xfer);
 	EVP_MD_CTX_free(f->digest);
 	free(f->proxy);
+	free(f->ca_file);
 }
 
 extern const struct kind kind_fetch;

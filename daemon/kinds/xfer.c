@@ -236,6 +236,18 @@ static void set_policy(struct xfer *x)
 	SET(CURLOPT_NOPROGRESS, 1L);
 }
 
+/* libcurl's default is to verify both the chain and the name. */
+static void set_trust(struct xfer *x)
+{
+	if (x->is_insecure) {
+		SET(CURLOPT_SSL_VERIFYPEER, 0L);
+		SET(CURLOPT_SSL_VERIFYHOST, 0L);
+	} else if (x->ca_file && *x->ca_file) {
+		SET(CURLOPT_CAINFO, x->ca_file);
+		SET(CURLOPT_CAPATH, NULL);
+	}
+}
+
 static void set_callbacks(struct xfer *x)
 {
 	SET(CURLOPT_ERRORBUFFER, x->why);
@@ -307,8 +319,8 @@ static void set_request(struct xfer *x)
 /*
  * A connection that was used once may be used again by a GET or HEAD of the
  * daemon's own user that carries nothing private: no headers, no credentials,
- * no body, no proxy.  Everything else gets a fresh one that is closed
- * afterwards:
+ * no body, no proxy, and that takes no unverified server.  Everything else
+ * gets a fresh one that is closed afterwards:
  *  - libcurl's matching of connections to requests has leaked identities
  *    between them more than once (CVE-2026-5545 and others), so owners and
  *    credentials never meet on one connection;
@@ -322,7 +334,8 @@ static bool may_share_connection(const struct xfer *x)
 {
 	const char *method = hop_method(x);
 
-	return x->may_reuse && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) &&
+	return x->may_reuse && !x->is_insecure &&
+	       (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) &&
 	       json_object_size(x->headers) == 0 && !x->user && (!x->body || x->drops_body) &&
 	       (!x->proxy || !*x->proxy);
 }
@@ -369,6 +382,7 @@ static void hop_begin(void *arg)
 	if (!x->item.easy)
 		xalloc_die();
 	set_policy(x);
+	set_trust(x);
 	set_callbacks(x);
 	set_request(x);
 	set_peer(x);
@@ -410,12 +424,18 @@ static bool is_tls_code(CURLcode code)
 	return false;
 }
 
-static const char *tls_advice(CURLcode code)
+static const char *tls_advice(const struct xfer *x, CURLcode code)
 {
+	bool has_own_file = x->ca_file && *x->ca_file;
+
 	if (code == CURLE_PEER_FAILED_VERIFICATION)
-		return "; check the address, or add the server's CA to this machine's certificates";
+		return has_own_file ? "; check the address, or add the server's CA to ca_file (see "
+				      "awaitd.conf(5))"
+				    : "; check the address, or add the server's CA to this "
+				      "machine's certificates, or to ca_file (see awaitd.conf(5))";
 	if (code == CURLE_SSL_CACERT_BADFILE)
-		return "; install this machine's CA certificates (ca-certificates)";
+		return has_own_file ? "; look at the setting ca_file"
+				    : "; install this machine's CA certificates (ca-certificates)";
 	return "";
 }
 
@@ -449,7 +469,7 @@ static int explain(struct xfer *x, struct aw_err *err)
 
 	if (is_tls_code(code))
 		return aw_fail(err, AW_TLS, "no secure connection to %s: %s%s", where, why,
-			       tls_advice(code));
+			       tls_advice(x, code));
 	switch ((int)code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return aw_fail(err, AW_NETWORK,

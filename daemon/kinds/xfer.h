@@ -37,6 +37,8 @@ struct xfer {
 	const char *body;      /* NULL = none */
 	size_t body_len;
 	const char *proxy;	    /* NULL or "" = none */
+	const char *ca_file;	    /* whom TLS trusts; NULL or "" = this machine's authorities */
+	bool is_insecure;	    /* TLS trusts anybody */
 	int64_t connect_timeout_us; /* > 0; look-up, TCP and TLS of one hop */
 	int64_t idle_timeout_us;    /* > 0; connected and no byte moves */
 	unsigned max_redirects;

@@ -211,6 +211,7 @@ LINES = [
     ("expect backwards", fetch(expect=["299-200"]), PARAMS, ANY, 1),
     ("header with a newline", fetch(headers={"X": "a\r\nY: b"}), PARAMS, "/headers/X", 1),
     ("header name with a colon", fetch(headers={"X:": "a"}), PARAMS, "/headers/X:", 1),
+    ("insecure as text", fetch(insecure="yes"), PARAMS, "/insecure", 1),
     ("size with an unknown unit", fetch(max_size="10 bananas"), PARAMS, "/max_size", 1),
     ("second document is bad", req("job.submit_many", {"jobs": [
         {"kind": "timer", "sleep": 1}, {"kind": "timer", "sleep": -1}]}), PARAMS,
@@ -219,7 +220,6 @@ LINES = [
 
     # listed in the interface, built later: they say so, with their name
     ("resume", fetch(resume=True), UNSUPPORTED, "unsupported", 1),
-    ("insecure", fetch(insecure=True), UNSUPPORTED, "unsupported", 1),
     ("limits", worker(limits={"cpu": 1}), UNSUPPORTED, "unsupported", 1),
     ("umask", worker(umask="022"), UNSUPPORTED, "unsupported", 1),
     ("nice", worker(nice=5), UNSUPPORTED, "unsupported", 1),

@@ -107,6 +107,7 @@ static const struct {
 	{ "[fetch]\noutput_roots = /a\n  b\n", 3, "\"/\"" },
 	{ "[fetch]\nproxy = example.org:3128\n", 2, "proxy URL" },
 	{ "[fetch]\nproxy = http://\xff\n", 2, "UTF-8" },
+	{ "[fetch]\nca_file = ca.pem\n", 2, "absolute path" },
 	{ "[fetch]\nallow_networks = example.org\n", 2, "no network" },
 	{ "[fetch]\nallow_networks = 10.0.0.1/8\n", 2, "behind its prefix" },
 	{ "[fetch]\nallow_networks =\n", 2, "is empty" },
@@ -262,7 +263,7 @@ START_TEST(shown_settings)
 		"\"fetch.output_roots\":[\"/a\"],\"fetch.allow_networks\":[\"::/0\"],"
 		"\"hooks.on_end\":\"\","
 		"\"hooks.outcomes\":[\"failed\",\"timed_out\",\"lost\"],\"hooks.timeout\":300,"
-		"\"fetch.proxy\":\"http://***@proxy:3128\"}",
+		"\"fetch.proxy\":\"http://***@proxy:3128\",\"fetch.ca_file\":\"\"}",
 		0, NULL);
 	ck_assert_ptr_nonnull(want);
 	ck_assert(json_equal(all, want));

@@ -79,7 +79,7 @@ static const struct {
 	{ WORKER ",\"resume\":true}", AW_PARAMS, "/resume" },
 
 	{ FETCH ",\"resume\":true}", AW_UNSUPPORTED, "/resume" },
-	{ FETCH ",\"insecure\":false}", AW_UNSUPPORTED, "/insecure" },
+	{ FETCH ",\"insecure\":1}", AW_PARAMS, "/insecure" },
 	{ WORKER ",\"limits\":{}}", AW_UNSUPPORTED, "/limits" },
 	{ WORKER ",\"umask\":18}", AW_UNSUPPORTED, "/umask" },
 	{ WORKER ",\"nice\":5}", AW_UNSUPPORTED, "/nice" },
