@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 from client import Book, worker_document
 from rig import CONFIG, FaultCase, Rig
 from awaitd_test import RpcError, main, wait_until
+from manager import HAS_SYSTEMD, NotifySocket
 
 CLONE_NEWNS = 0x20000
 SIZE = "4m"
@@ -22,6 +23,7 @@ LARGE = "32m"
 SOON = 5      # seconds for what must work while the disk is full
 BACK = 2      # seconds after which new jobs are taken when there is space again
 VALUE = "x" * 20000
+DEGRADED = "STATUS=degraded: storage_full: "
 
 
 def mount_privately():
@@ -40,6 +42,7 @@ class FullDisk(FaultCase):
         self.addCleanup(self.unmount)  # the last of the clean-ups
         self.rig = Rig(self, "full", 1)
         self.d = self.rig.d
+        self.manager = NotifySocket(self, self.d)
         self.book = Book(self.rig.books[0])
         self.ballast = os.path.join(self.d.state, "ballast")
         self.gate = os.path.join(self.d.home, "gate")
@@ -110,11 +113,18 @@ class FullDisk(FaultCase):
                                f"while ! test -e {self.gate}; do sleep 0.05; done; ",
                                on_lost="fail")
 
+    def expect_status(self, text):
+        """What "systemctl status" shows now, or in a moment."""
+        if HAS_SYSTEMD:
+            self.manager.until(text)
+
     def space_comes_back(self, c):
         began = time.monotonic()
         wait_until(lambda: self.submit(c, {"kind": "timer", "sleep": 0}), BACK,
                    "new jobs are taken when there is space")
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.expect_status("STATUS=running")
+        return seconds
 
     # ---- the story ----
 
@@ -128,7 +138,9 @@ class FullDisk(FaultCase):
                    for _ in range(10)]
         for number in (*running, victim):
             c.wait_state(number, "running")
+        self.expect_status("STATUS=running")
         fill(c)
+        self.expect_status(DEGRADED)
         for _ in range(5):
             self.assertIsNone(self.submit(c, {"kind": "timer", "sleep": 0, "value": VALUE}))
         self.assertGreaterEqual(len(c.list_all()), 16)
@@ -173,6 +185,7 @@ class FullDisk(FaultCase):
         self.rig.kill9()
         self.fill_with_ballast()
         self.d.start()
+        self.expect_status(DEGRADED)
         c = self.client(self.d)
         self.assertEqual(len(c.list_all()), 11)
         self.fill_with_submits(c)  # there may be room in the log

@@ -14,64 +14,41 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
 from awaitd_test import AWAITD, Client, Gone, TestCase, die_with_us, main, scaled, wait_until
-
-with open(AWAITD, "rb") as program:
-    HAS_SYSTEMD = b"sd_notify" in program.read()
+from manager import HAS_SYSTEMD, NotifySocket
 
 
 class Manager(TestCase):
-    def listener(self, d):
-        """A datagram socket in the place of systemd's."""
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self.addCleanup(s.close)
-        path = os.path.join(d.dir, "notify")
-        s.bind(path)
-        d.env["NOTIFY_SOCKET"] = path
-        return s
-
-    def next_with(self, s, word, timeout=20):
-        """The next message that has a line @word; gives all its lines."""
-        end = time.monotonic() + scaled(timeout)
-        while True:
-            s.settimeout(max(end - time.monotonic(), 0.001))
-            try:
-                lines = s.recv(4096).decode().splitlines()
-            except socket.timeout:
-                self.fail(f"no {word} from the daemon")
-            if word in lines:
-                return lines
-
     @unittest.skipUnless(HAS_SYSTEMD, "built without libsystemd")
     def test_ready_and_stopping(self):
         d = self.daemon(start=False)
-        s = self.listener(d)
+        manager = NotifySocket(self, d)
         d.spawn()
-        self.next_with(s, "READY=1")
+        manager.next_with("READY=1")
         with d.client() as c:
             self.assertEqual(c.call("daemon.info")["name"], "awaitd", "ready means it answers")
         d.process.send_signal(signal.SIGTERM)
-        self.next_with(s, "STOPPING=1")
+        manager.next_with("STOPPING=1")
         self.assertEqual(d.wait_exit(), 0)
 
     @unittest.skipUnless(HAS_SYSTEMD, "built without libsystemd")
     def test_watchdog(self):
         d = self.daemon(start=False)
-        s = self.listener(d)
+        manager = NotifySocket(self, d)
         d.env["WATCHDOG_USEC"] = "600000"
         d.spawn()
-        self.next_with(s, "READY=1")
+        manager.next_with("READY=1")
         began = time.monotonic()
         for _ in range(3):
-            self.next_with(s, "WATCHDOG=1")
+            manager.next_with("WATCHDOG=1")
         self.assertLess(time.monotonic() - began, scaled(1.8), "pinged in time")
 
     @unittest.skipUnless(HAS_SYSTEMD, "built without libsystemd")
     def test_workers_do_not_get_the_managers_variables(self):
         d = self.daemon(start=False)
-        s = self.listener(d)
+        manager = NotifySocket(self, d)
         d.env["WATCHDOG_USEC"] = "60000000"
         d.spawn()
-        self.next_with(s, "READY=1")
+        manager.next_with("READY=1")
         c = self.client(d)
         number = c.call("job.submit", d.shell("env"))["id"]
         self.assert_done(c.wait_one(number))

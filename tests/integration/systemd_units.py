@@ -10,18 +10,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
 from awaitd_test import AWAITCTL, AWAITD, TOP, TestCase, die_with_us, main, scaled
+from manager import HAS_SYSTEMD, NotifySocket
 
 UNITS = os.path.join(os.environ.get("AWAITD_SRCDIR", TOP), "packaging", "systemd")
 PERMANENT = {"2", "65", "75", "78"}
-
-with open(AWAITD, "rb") as program:
-    HAS_SYSTEMD = b"sd_notify" in program.read()
 
 
 def read(name):
@@ -88,50 +85,31 @@ class Units(unittest.TestCase):
 
 @unittest.skipUnless(HAS_SYSTEMD, "built without libsystemd")
 class Manager(TestCase):
-    def listener(self, d):
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self.addCleanup(s.close)
-        path = os.path.join(d.dir, "notify")
-        s.bind(path)
-        d.env["NOTIFY_SOCKET"] = path
-        return s
-
-    def until(self, s, line, timeout=20):
-        """The messages' lines up to and with those of the message that has @line."""
-        end, seen = time.monotonic() + scaled(timeout), []
-        while line not in seen:
-            s.settimeout(max(end - time.monotonic(), 0.001))
-            try:
-                seen += s.recv(4096).decode().splitlines()
-            except socket.timeout:
-                self.fail(f"no {line} from the daemon, only {seen}")
-        return seen
-
     def test_stop_asks_for_the_time_it_takes(self):
         d = self.daemon(config="[daemon]\nstop_timeout = 50s\n", start=False)
-        s = self.listener(d)
+        manager = NotifySocket(self, d)
         d.spawn()
-        self.until(s, "READY=1")
+        manager.until("READY=1")
         d.process.send_signal(signal.SIGTERM)
-        self.assertIn("EXTEND_TIMEOUT_USEC=60000000", self.until(s, "STOPPING=1"))
+        self.assertIn("EXTEND_TIMEOUT_USEC=60000000", manager.until("STOPPING=1"))
         self.assertEqual(d.wait_exit(), 0)
 
     def test_draining_is_not_stopping(self):
         """Told of a stop, the manager kills after TimeoutStopSec=, in the midst of what runs."""
         d = self.daemon(start=False)
-        s = self.listener(d)
+        manager = NotifySocket(self, d)
         d.spawn()
-        self.until(s, "READY=1")
+        manager.until("READY=1")
         c = self.client(d)
         fifo = os.path.join(d.dir, "go")
         os.mkfifo(fifo)
         c.wait_state(c.call("job.submit", d.shell(f"read line < {fifo}"))["id"], "running")
         c.call("daemon.shutdown", {"drain": True})
-        seen = self.until(s, "STATUS=stopping when nothing runs any more")
+        seen = manager.until("STATUS=stopping when nothing runs any more")
         self.assertNotIn("STOPPING=1", seen)
         with open(fifo, "w", encoding="ascii") as f:
             f.write("on\n")
-        self.until(s, "STOPPING=1")
+        manager.until("STOPPING=1")
         self.assertEqual(d.wait_exit(), 0)
 
     def start_in_vain(self, d, listening):
