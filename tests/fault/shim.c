@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
@@ -38,10 +39,14 @@
  *   FAULT_CUT     SIGKILL before the n-th change or sync
  *   FAULT_SYNC_US how long a sync takes, beyond what it takes
  *   FAULT_FAIL    "sync", "write", "sqlite-memory", "memory": what is to fail
- *   FAULT_AT      which one, counted from 1
+ *   FAULT_AT      which one, counted from 1; or, of allocations,
+ *   FAULT_STACK   the first with this call stack, by the number that it has in
+ *   FAULT_STACKS  a file to which each call stack that allocates is added, in
+ *                 hexadecimal, a line each, when it is first seen
  *   FAULT_LASTS   if set, all after it fail too
  *   FAULT_ERRNO   as a number (EIO)
- *   FAULT_FIRED   a file that is made when something has failed
+ *   FAULT_FIRED   a file that is made when something fails, with the call stack,
+ *                 and behind that the one of a crash
  *   FAULT_NORMAL  if set, synchronous is NORMAL
  */
 
@@ -54,6 +59,9 @@ struct record {
 	uint32_t name_len;
 	uint64_t data_len, inode, at;
 };
+
+#define STACK_DEPTH 64	      /* beyond that two are the same */
+#define STACK_SLOTS (1 << 16) /* a power of 2, many times the call stacks there are */
 
 struct sqlite3;
 typedef int exec_fn(struct sqlite3 *db, const char *sql,
@@ -69,13 +77,15 @@ static struct {
 	useconds_t sync_us;
 	enum fail_what what;
 	uint64_t fail_at, n_seen;
-	bool lasts;
+	uint64_t fail_stack;
+	int stacks_fd;
+	bool lasts, is_fired;
 	int error;
 	const char *fired;
 	bool is_normal;
 	uintptr_t sqlite_begin, sqlite_end;
 	exec_fn *real_exec;
-} shim = { .log_fd = -1, .error = EIO };
+} shim = { .log_fd = -1, .stacks_fd = -1, .error = EIO };
 
 /* A change and its record belong together, and so does their order. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -87,6 +97,16 @@ static uint64_t number_from(const char *name)
 	const char *text = getenv(name);
 
 	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* -1 = there is none. */
+static int open_log(const char *name)
+{
+	const char *path = getenv(name);
+
+	return path ? (int)syscall(SYS_openat, AT_FDCWD, path,
+				   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+		    : -1;
 }
 
 static enum fail_what what_fails(void)
@@ -123,43 +143,43 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1;
 }
 
-__attribute__((constructor)) static void set_up(void)
-{
-	const char *dir = getenv("FAULT_DIR"), *log = getenv("FAULT_LOG");
-
-	/* dlsym() takes memory itself: before any of it fails. */
-	*(void **)&shim.real_exec = dlsym(RTLD_NEXT, "sqlite3_exec");
-	dl_iterate_phdr(note_library, NULL);
-	if (!dir || strcmp(program_invocation_short_name, "awaitd") != 0)
-		return;
-	shim.dir_len = strlen(dir);
-	memcpy(shim.dir, dir, shim.dir_len + 1);
-	if (log)
-		shim.log_fd = (int)syscall(SYS_openat, AT_FDCWD, log,
-					   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	shim.cut_at = number_from("FAULT_CUT");
-	shim.sync_us = (useconds_t)number_from("FAULT_SYNC_US");
-	shim.what = what_fails();
-	shim.fail_at = number_from("FAULT_AT");
-	shim.lasts = getenv("FAULT_LASTS") != NULL;
-	if (getenv("FAULT_ERRNO"))
-		shim.error = (int)number_from("FAULT_ERRNO");
-	shim.fired = getenv("FAULT_FIRED");
-	shim.is_normal = getenv("FAULT_NORMAL") != NULL;
-	shim.is_on = true;
-}
-
 /* ---- what fails ---- */
 
-static void tell_fired(void)
+static void tell_stack(const char *title)
 {
+	void *pcs[STACK_DEPTH];
 	int fd;
 
 	if (!shim.fired)
 		return;
-	fd = (int)syscall(SYS_openat, AT_FDCWD, shim.fired, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		syscall(SYS_close, fd);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, shim.fired,
+			  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	(void)!syscall(SYS_write, fd, title, strlen(title));
+	backtrace_symbols_fd(pcs, backtrace(pcs, STACK_DEPTH), fd);
+	syscall(SYS_close, fd);
+}
+
+static void tell_fired(void)
+{
+	tell_stack("what failed:\n");
+}
+
+/* SA_RESETHAND: it happens again when we return, and ends the program as it should. */
+static void on_crash(int signo)
+{
+	(void)signo;
+	tell_stack("the crash:\n");
+}
+
+static void watch_crashes(void)
+{
+	struct sigaction sa = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER };
+
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGFPE, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
 }
 
 /* Whether this one is to fail; errno is set then. */
@@ -178,6 +198,110 @@ static bool fails(enum fail_what what)
 	return true;
 }
 
+/* ---- the beginning ---- */
+
+__attribute__((constructor)) static void set_up(void)
+{
+	const char *dir = getenv("FAULT_DIR"), *stack = getenv("FAULT_STACK");
+	void *warm_up[1];
+
+	/* These take memory themselves: before any of it fails. */
+	*(void **)&shim.real_exec = dlsym(RTLD_NEXT, "sqlite3_exec");
+	backtrace(warm_up, 1);
+	dl_iterate_phdr(note_library, NULL);
+	if (!dir || strcmp(program_invocation_short_name, "awaitd") != 0)
+		return;
+	shim.dir_len = strlen(dir);
+	memcpy(shim.dir, dir, shim.dir_len + 1);
+	shim.log_fd = open_log("FAULT_LOG");
+	shim.cut_at = number_from("FAULT_CUT");
+	shim.sync_us = (useconds_t)number_from("FAULT_SYNC_US");
+	shim.what = what_fails();
+	shim.fail_at = number_from("FAULT_AT");
+	shim.fail_stack = stack ? strtoull(stack, NULL, 16) : 0;
+	shim.stacks_fd = open_log("FAULT_STACKS");
+	shim.lasts = getenv("FAULT_LASTS") != NULL;
+	if (getenv("FAULT_ERRNO"))
+		shim.error = (int)number_from("FAULT_ERRNO");
+	shim.fired = getenv("FAULT_FIRED");
+	shim.is_normal = getenv("FAULT_NORMAL") != NULL;
+	if (shim.fired)
+		watch_crashes();
+	shim.is_on = true;
+}
+
+/* ---- call stacks ---- */
+
+/* Not 0; the same wherever the libraries lie. */
+static uint64_t number_of_stack(void)
+{
+	void *pcs[STACK_DEPTH];
+	int n = backtrace(pcs, STACK_DEPTH);
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (int i = 0; i < n; i++) {
+		struct dl_find_object where;
+		uintptr_t pc = (uintptr_t)pcs[i];
+
+		if (_dl_find_object(pcs[i], &where) == 0)
+			pc = pc - (uintptr_t)where.dlfo_map_start +
+			     ((uintptr_t)where.dlfo_map_end - (uintptr_t)where.dlfo_map_start) *
+				     4096;
+		hash = (hash ^ pc) * 0x9e3779b97f4a7c15;
+		hash ^= hash >> 29;
+	}
+	return hash ? hash : 1;
+}
+
+/* Whether it is one that was not seen before; it is written down then. */
+static bool is_new_stack(uint64_t number)
+{
+	static uint64_t seen[STACK_SLOTS];
+	static int n_seen;
+	char line[24];
+	size_t at = number % STACK_SLOTS;
+	int len;
+
+	while (seen[at] && seen[at] != number)
+		at = (at + 1) % STACK_SLOTS;
+	if (seen[at] == number)
+		return false;
+	if (++n_seen > STACK_SLOTS / 2)
+		abort();
+	seen[at] = number;
+	len = snprintf(line, sizeof(line), "%016llx\n", (unsigned long long)number);
+	if (shim.stacks_fd >= 0 && syscall(SYS_write, shim.stacks_fd, line, len) != len)
+		abort();
+	return true;
+}
+
+/* Once one has failed nobody asks for the others. */
+static bool stack_fails(void)
+{
+	static __thread bool is_asking __attribute__((tls_model("initial-exec")));
+	bool is_new, is_it = false;
+	uint64_t number;
+
+	if (is_asking)
+		return false;
+	is_asking = true;
+	if (!__atomic_load_n(&shim.is_fired, __ATOMIC_RELAXED)) {
+		number = number_of_stack();
+		pthread_mutex_lock(&lock);
+		is_new = !shim.is_fired && is_new_stack(number);
+		is_it = is_new && number == shim.fail_stack;
+		if (is_it) {
+			tell_fired();
+			shim.is_fired = true;
+		}
+		pthread_mutex_unlock(&lock);
+	} else {
+		is_it = shim.lasts;
+	}
+	is_asking = false;
+	return is_it;
+}
+
 static bool memory_fails(const void *caller)
 {
 	uintptr_t at = (uintptr_t)caller;
@@ -185,7 +309,12 @@ static bool memory_fails(const void *caller)
 
 	if (!shim.is_on || shim.what < FAIL_SQLITE_MEMORY)
 		return false;
-	return fails(is_sqlite ? FAIL_SQLITE_MEMORY : FAIL_MEMORY);
+	if (shim.stacks_fd < 0)
+		return fails(is_sqlite ? FAIL_SQLITE_MEMORY : FAIL_MEMORY);
+	if (is_sqlite != (shim.what == FAIL_SQLITE_MEMORY) || !stack_fails())
+		return false;
+	errno = ENOMEM;
+	return true;
 }
 
 /* ---- memory ---- */
