@@ -11,27 +11,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <check.h>
+#include "tests/unit/co_fixture.h"
 
 #define SECOND_US INT64_C(1000000)
 
-/* What the coroutines of a test did, one letter each. */
-static char trace[256];
-
 static struct coro *it;
 static bool is_ended;
-
-static void note(const char *what)
-{
-	ck_assert_uint_lt(strlen(trace) + strlen(what), sizeof(trace));
-	memcpy(trace + strlen(trace), what, strlen(what) + 1);
-}
-
-/* The end of a wait as a letter. */
-static void note_end(int r)
-{
-	note(r == 0 ? "0" : r == -ECANCELED ? "c" : r == -ETIMEDOUT ? "t" : "!");
-}
 
 static void on_ended(void *arg, bool ran)
 {
@@ -42,28 +27,14 @@ static void on_ended(void *arg, bool ran)
 
 static void setup(void)
 {
-	trace[0] = '\0';
 	is_ended = false;
 	it = NULL;
-	now_fake_start((struct mono){ 1 }, (struct boot){ 1 }, (struct wall){ 1 });
-	ck_assert_int_eq(loop_init(), 0);
-}
-
-static void teardown(void)
-{
-	loop_fini();
-	now_fake_stop();
+	co_setup();
 }
 
 static void spawn(coro_fn *fn, void *arg)
 {
 	it = coro_spawn(fn, arg, CORO_STACK_SMALL, on_ended);
-	loop_run_until_idle();
-}
-
-static void advance(int64_t us)
-{
-	now_fake_advance_us(us);
 	loop_run_until_idle();
 }
 
@@ -698,16 +669,13 @@ static TCase *bug_case(void)
 
 static void add_case(Suite *s, TCase *tc)
 {
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	suite_add_tcase(s, tc);
+	co_add_case(s, tc, setup, co_teardown);
 }
 
 int main(void)
 {
 	Suite *s = suite_create("await");
 	SRunner *sr = srunner_create(s);
-	int n_failed;
 
 	add_case(s, sleep_case());
 	add_case(s, fd_case());
@@ -715,8 +683,5 @@ int main(void)
 	add_case(s, group_case());
 	if (srunner_fork_status(sr) == CK_FORK)
 		add_case(s, bug_case());
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return co_run(sr);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <check.h>
+#include "tests/unit/co_fixture.h"
 
 #include "daemon/base/now.h"
 #include "daemon/co/analyser.h"
@@ -19,18 +19,9 @@
 #define SECOND_US INT64_C(1000000)
 #define N_MANY_ASLEEP 100000
 
-/* What the coroutines of a test did, one letter each. */
-static char trace[256];
-
 static struct coro *it;
 static int result;
 static bool is_ended, has_run;
-
-static void note(const char *what)
-{
-	ck_assert_uint_lt(strlen(trace) + strlen(what), sizeof(trace));
-	memcpy(trace + strlen(trace), what, strlen(what) + 1);
-}
 
 static void on_ended(void *arg, bool ran)
 {
@@ -43,28 +34,14 @@ static void on_ended(void *arg, bool ran)
 
 static void setup(void)
 {
-	trace[0] = '\0';
 	result = 12345;
 	is_ended = has_run = false;
-	now_fake_start((struct mono){ 1 }, (struct boot){ 1 }, (struct wall){ 1 });
-	ck_assert_int_eq(loop_init(), 0);
-}
-
-static void teardown(void)
-{
-	loop_fini();
-	now_fake_stop();
+	co_setup();
 }
 
 static void spawn(coro_fn *fn)
 {
 	it = coro_spawn(fn, NULL, CORO_STACK_SMALL, on_ended);
-}
-
-static void advance(int64_t us)
-{
-	now_fake_advance_us(us);
-	loop_run_until_idle();
 }
 
 /* How many coroutines with stacks a test may have where stacks are expensive. */
@@ -638,24 +615,18 @@ static TCase *bug_case(void)
 
 static void add_case(Suite *s, TCase *tc)
 {
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
-	suite_add_tcase(s, tc);
+	co_add_case(s, tc, setup, co_teardown);
 }
 
 int main(void)
 {
 	Suite *s = suite_create("coro");
 	SRunner *sr = srunner_create(s);
-	int n_failed;
 
 	add_case(s, life_case());
 	add_case(s, cancel_case());
 	add_case(s, step_case());
 	if (srunner_fork_status(sr) == CK_FORK)
 		add_case(s, bug_case());
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return co_run(sr);
 }

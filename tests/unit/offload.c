@@ -11,25 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <check.h>
-
-/* What the coroutines of a test did, one letter each. */
-static char trace[256];
+#include "tests/unit/co_fixture.h"
 
 static struct coro *it;
 static bool is_ended;
-
-static void note(const char *what)
-{
-	ck_assert_uint_lt(strlen(trace) + strlen(what), sizeof(trace));
-	memcpy(trace + strlen(trace), what, strlen(what) + 1);
-}
-
-/* The end of a wait as a letter. */
-static void note_end(int r)
-{
-	note(r == 0 ? "0" : r == -ECANCELED ? "c" : r == -ETIMEDOUT ? "t" : "!");
-}
 
 static void on_ended(void *arg, bool ran)
 {
@@ -40,18 +25,15 @@ static void on_ended(void *arg, bool ran)
 
 static void setup(void)
 {
-	trace[0] = '\0';
 	is_ended = false;
 	it = NULL;
-	now_fake_start((struct mono){ 1 }, (struct boot){ 1 }, (struct wall){ 1 });
-	ck_assert_int_eq(loop_init(), 0);
+	co_setup();
 }
 
 static void teardown(void)
 {
 	offload_fini();
-	loop_fini();
-	now_fake_stop();
+	co_teardown();
 }
 
 static void spawn(coro_fn *fn, void *arg)
@@ -215,20 +197,14 @@ static TCase *offload_case(void)
 
 static void add_case(Suite *s, TCase *tc)
 {
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	suite_add_tcase(s, tc);
+	co_add_case(s, tc, setup, teardown);
 }
 
 int main(void)
 {
 	Suite *s = suite_create("offload");
 	SRunner *sr = srunner_create(s);
-	int n_failed;
 
 	add_case(s, offload_case());
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return co_run(sr);
 }

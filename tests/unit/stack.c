@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <check.h>
+#include "tests/unit/co_fixture.h"
 
 #include "daemon/base/now.h"
 #include "daemon/co/analyser.h"
@@ -20,25 +20,9 @@
 #include "daemon/co/coro.h"
 #include "daemon/co/loop.h"
 
-static char trace[256];
-
-static void note(const char *what)
-{
-	ck_assert_uint_lt(strlen(trace) + strlen(what), sizeof(trace));
-	memcpy(trace + strlen(trace), what, strlen(what) + 1);
-}
-
-static void setup(void)
-{
-	trace[0] = '\0';
-	now_fake_start((struct mono){ 1 }, (struct boot){ 1 }, (struct wall){ 1 });
-	ck_assert_int_eq(loop_init(), 0);
-}
-
 static void teardown(void)
 {
-	loop_fini();
-	now_fake_stop();
+	co_teardown();
 	stack_limit_guard(STACK_GUARD_MADVISE);
 }
 
@@ -277,22 +261,16 @@ static TCase *bug_case(void)
 
 static void add_case(Suite *s, TCase *tc)
 {
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
-	suite_add_tcase(s, tc);
+	co_add_case(s, tc, co_setup, teardown);
 }
 
 int main(void)
 {
 	Suite *s = suite_create("stack");
 	SRunner *sr = srunner_create(s);
-	int n_failed;
 
 	add_case(s, stack_case());
 	if (srunner_fork_status(sr) == CK_FORK && !is_analysed())
 		add_case(s, bug_case());
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return co_run(sr);
 }

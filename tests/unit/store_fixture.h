@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -295,6 +296,33 @@ static inline void fx_expect_sound(void)
 
 	ck_assert_msg(r == 0, "%s: %s", fx.err.message, fx_findings);
 	ck_assert_str_eq(fx_findings, "");
+}
+
+/*
+ * As after a kill -9: a child opens the store with @open_it, does @work and dies,
+ * so that nothing is brought home.
+ */
+static inline void fx_kill(int (*open_it)(void), void (*work)(void))
+{
+	int status;
+	pid_t pid;
+
+	loop_fini(); /* its descriptors are not for two */
+	pid = fork();
+	if (pid == 0) {
+		ck_assert_int_eq(loop_init(), 0);
+		ck_assert_int_eq(open_it(), 0);
+		work();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(loop_init(), 0);
+}
+
+static inline void fx_kill_after(void (*work)(void))
+{
+	fx_kill(fx_try_open, work);
 }
 
 /* The suite's main(): 0 when all passed. */

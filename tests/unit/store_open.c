@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 
 /* What is opened, refused, migrated, checked (R1.1, R1.2, R1.10, R1.11). */
 
@@ -363,32 +362,18 @@ START_TEST(numbers_that_would_be_dealt_again_are_damage)
 }
 END_TEST
 
-/* A killed daemon: a child that dies with the store open, so that nothing is checkpointed. */
-static void make_killed(int (*open_it)(void))
+static void insert_twenty(void)
 {
-	int status;
-	pid_t pid;
-
-	loop_fini(); /* its descriptors are not for two */
-	pid = fork();
-	if (pid == 0) {
-		ck_assert_int_eq(loop_init(), 0);
-		ck_assert_int_eq(open_it(), 0);
-		for (int i = 0; i < 20; i++)
-			fx_insert_one();
-		fx_move(1, 0, JOB_WAITING, JOB_RUNNING);
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	ck_assert_int_eq(loop_init(), 0);
+	for (int i = 0; i < 20; i++)
+		fx_insert_one();
+	fx_move(1, 0, JOB_WAITING, JOB_RUNNING);
 }
 
 START_TEST(a_kill_loses_nothing)
 {
 	struct store_stats st;
 
-	make_killed(fx_try_open);
+	fx_kill_after(insert_twenty);
 	ck_assert(exists("awaitd.db-wal"));
 	fx_open();
 	ck_assert_ptr_nonnull(strstr(fx.log, "not stopped in order"));
@@ -404,7 +389,7 @@ START_TEST(a_large_database_is_not_checked_at_the_start)
 {
 	cleanup_free char *path = fx_path("awaitd.db");
 
-	make_killed(fx_try_open);
+	fx_kill_after(insert_twenty);
 	ck_assert_int_eq(truncate(path, INT64_C(300) << 20), 0); /* sparse; SQLite does not mind */
 	fx_open();
 	ck_assert_ptr_nonnull(strstr(fx.log, "too large for a check at start"));
@@ -438,7 +423,7 @@ START_TEST(init_moves_an_old_log_away)
 	struct store_options options = fx_options();
 	cleanup_free char *path = fx_path("awaitd.db");
 
-	make_killed(fx_try_open);
+	fx_kill_after(insert_twenty);
 	unlink(path);
 	options.is_init = true;
 	ck_assert_int_eq(store_open(&options, &fx.store, &fx.err), 0);
@@ -506,7 +491,7 @@ static char *bak_name(void)
 /* Nor is the log of a newer daemon replayed or thrown away. */
 START_TEST(a_newer_version_in_the_log_is_refused)
 {
-	make_killed(open_newer);
+	fx_kill(open_newer, insert_twenty);
 	expect_refusal(EX_CONFIG, "newer awaitd");
 	ck_assert_int_eq(open_newer(), 0);
 	ck_assert_int_eq(fx_insert_one(), 21);

@@ -1,31 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include <sys/wait.h>
-
 #include "daemon/store/tally.h"
 #include "tests/unit/store_fixture.h"
 
 /* What is counted and numbered, when the row that has it is behind. */
-
-/* As after a kill -9: a child does @work on the open store and dies, nothing is brought home. */
-static void kill_after(void (*work)(void))
-{
-	int status;
-	pid_t pid;
-
-	loop_fini(); /* its descriptors are not for two */
-	pid = fork();
-	if (pid == 0) {
-		ck_assert_int_eq(loop_init(), 0);
-		fx_open();
-		work();
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	ck_assert_int_eq(loop_init(), 0);
-}
 
 /* One job in each state, and one that was done and is gone. */
 static void do_something_of_all(void)
@@ -66,7 +45,7 @@ START_TEST(a_lone_submit_leaves_the_row_alone)
 {
 	fx_open();
 	fx_close();
-	kill_after((void (*)(void))fx_insert_one);
+	fx_kill_after((void (*)(void))fx_insert_one);
 	ck_assert_int_eq(fx_raw_int("SELECT next_id FROM tally"), 1);
 	fx_open();
 	ck_assert_int_eq(fx_insert_one(), 2);
@@ -77,7 +56,7 @@ END_TEST
 
 START_TEST(what_came_after_the_row_is_added)
 {
-	kill_after(do_something_of_all);
+	fx_kill_after(do_something_of_all);
 	fx_expect_sound();
 	fx_open();
 	expect_something_of_all();
@@ -101,7 +80,7 @@ static void do_much(void)
 
 START_TEST(the_row_does_not_fall_far_behind)
 {
-	kill_after(do_much);
+	fx_kill_after(do_much);
 	ck_assert_int_eq(fx_raw_int("SELECT next_id FROM tally"), 1401);
 	fx_open();
 	ck_assert_int_eq(fx_insert_one(), 2101);
@@ -117,7 +96,7 @@ static void remove_the_last(void)
 
 START_TEST(the_number_of_a_removed_job_is_not_dealt_again)
 {
-	kill_after(remove_the_last);
+	fx_kill_after(remove_the_last);
 	fx_open();
 	ck_assert_int_eq(fx_insert_one(), 2);
 }
@@ -137,7 +116,7 @@ END_TEST
 
 START_TEST(a_state_that_is_none_is_damage)
 {
-	kill_after((void (*)(void))fx_done_job);
+	fx_kill_after((void (*)(void))fx_done_job);
 	fx_raw("UPDATE event SET state = 'xx' WHERE state = 'done'");
 	ck_assert_int_eq(fx_try_open(), EX_DATAERR);
 }
@@ -148,7 +127,7 @@ START_TEST(without_the_row_all_is_counted)
 {
 	struct store_stats st;
 
-	kill_after(do_something_of_all);
+	fx_kill_after(do_something_of_all);
 	fx_raw("DELETE FROM tally; DELETE FROM gone");
 	ck_assert_int_eq(fx_check(), EX_DATAERR);
 	fx_open();
