@@ -36,6 +36,13 @@ struct mono now_mono(void)
 	return (struct mono){ read_clock_ns(CLOCK_MONOTONIC) };
 }
 
+struct timespec now_timespec_in_ms(int ms)
+{
+	int64_t ns = read_clock_ns(CLOCK_MONOTONIC) + ms * INT64_C(1000000);
+
+	return (struct timespec){ .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
+}
+
 struct boot now_boot(void)
 {
 	if (__builtin_expect(fake.is_on, 0))

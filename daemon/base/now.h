@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /*
  * The only place that reads clocks.  Three clocks, three types, so that they
@@ -44,6 +45,12 @@ static inline bool mono_is_never(struct mono t)
 {
 	return t.ns == INT64_MAX;
 }
+
+/*
+ * @ms from now, for waits of the kernel by CLOCK_MONOTONIC: always of the real
+ * clock, since that is what it looks at.
+ */
+struct timespec now_timespec_in_ms(int ms);
 
 /* This boot's id (/proc/sys/kernel/random/boot_id), read once; "" if it cannot be read. */
 const char *now_boot_id(void);

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <syslog.h>
@@ -83,21 +82,14 @@ void store_log(const struct store *s, int priority, const char *fmt, ...)
 
 static void hand_over(struct store *s)
 {
-	const uint64_t one = 1;
-	bool wake;
-
 	assert(!s->is_with_next); /* its next one comes in the same turn */
 	pthread_mutex_lock(&s->lock);
 	s->n_outbox = 0;
 	op_list_append(&s->inbox, &s->outbox);
-	wake = s->is_asleep;
+	if (s->is_asleep)
+		pthread_cond_signal(&s->wake);
 	s->is_asleep = false;
 	pthread_mutex_unlock(&s->lock);
-	if (wake) {
-		ssize_t n = write(s->wake_fd, &one, sizeof(one));
-
-		assert(n == (ssize_t)sizeof(one)); /* it never counts beyond 1 */
-	}
 }
 
 /* At the latest once per turn of the loop: hand over what was submitted in it. */
@@ -266,11 +258,6 @@ static int start_thread(struct store *s, struct aw_err *err)
 	sigset_t all, before;
 	int r;
 
-	s->wake_fd = eventfd(0, EFD_CLOEXEC);
-	if (s->wake_fd < 0) {
-		aw_fail(err, AW_IO, "cannot make an eventfd: %m");
-		return 1;
-	}
 	/* Signals are for the loop's thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -288,15 +275,24 @@ static void store_free(struct store *s)
 	doom_fini(s);
 	sql_finalize_all(s->sql);
 	db_close(s->db);
-	if (s->wake_fd >= 0)
-		close(s->wake_fd);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
+	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
 	free(s->groups);
 	free(s->dir);
 	free(s->path);
 	free(s);
+}
+
+static void init_wake(struct store *s)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->wake, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 int store_open_schema(const struct store_options *options, const struct schema *schema,
@@ -306,11 +302,12 @@ int store_open_schema(const struct store_options *options, const struct schema *
 	int r;
 
 	s->options = *options;
-	s->lock_fd = s->wake_fd = -1;
+	s->lock_fd = -1;
 	s->flush_task.fn = on_flush;
 	s->fatal_task.fn = on_fatal;
 	s->room_task.fn = on_room;
 	pthread_mutex_init(&s->lock, NULL);
+	init_wake(s);
 	db_init_library(options->log);
 	r = guard_dir(options->state_dir, true, options->allow_unsafe_fs, &s->dir, &s->lock_fd,
 		      err);

@@ -65,9 +65,9 @@ struct store {
 
 	/* shared, under the lock */
 	pthread_mutex_t lock;
-	int wake_fd;	      /* eventfd, written when the thread sleeps */
+	pthread_cond_t wake;  /* signalled when the thread sleeps */
 	struct op_list inbox; /* what the thread has not taken yet */
-	bool is_asleep;	      /* the thread waits for wake_fd */
+	bool is_asleep;	      /* the thread waits for it */
 	bool is_stopping;
 	struct store_stats figures; /* all but what store_stats() finds out itself */
 	int fatal_status;	    /* 0 = all is well */

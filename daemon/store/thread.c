@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -589,23 +588,17 @@ static int wait_ms(const struct store *s)
 /* false: nothing came in time. */
 static bool sleep_until_woken(struct store *s)
 {
-	struct pollfd p = { .fd = s->wake_fd, .events = POLLIN };
-	int timeout = wait_ms(s), r = 1;
-	uint64_t count;
+	int timeout_ms = wait_ms(s), r = 0;
+	struct timespec until = now_timespec_in_ms(timeout_ms);
 	bool is_late;
 
-	if (timeout >= 0)
-		do
-			r = poll(&p, 1, timeout);
-		while (r < 0 && errno == EINTR);
 	pthread_mutex_lock(&s->lock);
-	is_late = r == 0 && s->is_asleep;
-	if (is_late)
-		s->is_asleep = false;
+	while (s->is_asleep && r == 0)
+		r = timeout_ms < 0 ? pthread_cond_wait(&s->wake, &s->lock)
+				   : pthread_cond_timedwait(&s->wake, &s->lock, &until);
+	is_late = s->is_asleep;
+	s->is_asleep = false;
 	pthread_mutex_unlock(&s->lock);
-	/* Whoever woke us writes, if perhaps only in a moment. */
-	while (!is_late && read(s->wake_fd, &count, sizeof(count)) < 0)
-		assert(errno == EINTR);
 	return !is_late;
 }
 
