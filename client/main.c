@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "client/complete.h"
@@ -80,11 +81,25 @@ static int run(struct client *client, int argc, char **argv)
 	return status;
 }
 
+/*
+ * Started with one of them closed ("<&-"), the socket would become our standard
+ * input.  What is put in its place can be neither read from nor written to, as
+ * the case may be: whoever needs it says that it is closed.
+ */
+static void fill_standard_fds(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
 	struct client client = { 0 };
-	int status = run(&client, argc > 0 ? argc - 1 : 0, argv + 1);
+	int status;
 
+	fill_standard_fds();
+	status = run(&client, argc > 0 ? argc - 1 : 0, argv + 1);
 	conn_fini(&client.conn);
 	return out_finish(status);
 }

@@ -170,17 +170,18 @@ static void print_aligned(const struct table *t, struct buf *b, size_t room, boo
  * Loaded late: most calls print no table on a terminal, and starting the
  * program must cost next to nothing.
  */
-#define SCOLS_FUNCTIONS(X)           \
-	X(scols_new_table)           \
-	X(scols_unref_table)         \
-	X(scols_table_new_column)    \
-	X(scols_table_new_line)      \
-	X(scols_table_enable_colors) \
-	X(scols_table_set_termwidth) \
-	X(scols_table_set_termforce) \
-	X(scols_line_set_data)       \
-	X(scols_line_get_cell)       \
-	X(scols_cell_set_color)      \
+#define SCOLS_FUNCTIONS(X)               \
+	X(scols_new_table)               \
+	X(scols_unref_table)             \
+	X(scols_table_new_column)        \
+	X(scols_table_new_line)          \
+	X(scols_table_enable_colors)     \
+	X(scols_table_enable_noencoding) \
+	X(scols_table_set_termwidth)     \
+	X(scols_table_set_termforce)     \
+	X(scols_line_set_data)           \
+	X(scols_line_get_cell)           \
+	X(scols_cell_set_color)          \
 	X(scols_print_table_to_string)
 
 struct scols {
@@ -242,11 +243,14 @@ static bool print_scols(const struct table *t, struct buf *b, size_t room, bool 
 	if (st == NULL)
 		return false;
 	s.scols_table_enable_colors(st, has_color);
+	/* Ours is done already (out_escape()), and is not to be escaped once more. */
+	s.scols_table_enable_noencoding(st, 1);
 	s.scols_table_set_termforce(st, SCOLS_TERMFORCE_ALWAYS);
 	s.scols_table_set_termwidth(st, room);
 	scols_fill(t, &s, st);
+	/* The last line comes without its end. */
 	if (s.scols_print_table_to_string(st, &text) == 0 && text != NULL)
-		buf_adds(b, text);
+		buf_addf(b, "%s\n", text);
 	free(text);
 	s.scols_unref_table(st);
 	return true;

@@ -192,8 +192,9 @@ static int draw(struct top *t)
 	t->is_news = false;
 	if (status == STATUS_OK)
 		status = ask(t, "queue.list", NULL, "queues", &queues);
+	/* The last line is the cursor's, or the first one would scroll away. */
 	if (status == STATUS_OK)
-		status = add_jobs(t, table, lines > HEAD_LINES + 1 ? lines - HEAD_LINES : 1);
+		status = add_jobs(t, table, lines > HEAD_LINES + 2 ? lines - HEAD_LINES - 1 : 1);
 	if (status == STATUS_OK) {
 		if (t->is_live)
 			buf_add(&b, home, sizeof(home) - 1);

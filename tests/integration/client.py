@@ -338,6 +338,20 @@ class Client(TestCase):
         out, err = p.communicate(timeout=scaled(30))
         self.assertEqual(p.returncode, 0, (out, err))
 
+    def test_closed_standard_descriptors(self):
+        """The socket must not become standard input, or a message go into it."""
+        for redirection, words, status in (
+                ("<&-", "submit -f -", 2), ("<&-", "list", 0), (">&-", "list", 1),
+                ("2>&-", "list --bogus", 2), ("<&- >&- 2>&-", "submit timer 0", 1)):
+            p = subprocess.run(
+                ["/bin/sh", "-c", f'exec "$0" --socket "$1" {words} {redirection}',
+                 AWAITCTL, self.d.socket], env=self.d.env, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=scaled(20), check=False)
+            self.assertEqual(p.returncode, status, (redirection, words, p))
+            if status and "2>&-" not in redirection:
+                self.assertIn(b"Bad file descriptor", p.stderr)
+        self.assertEqual(len(self.c.list_all()), 1)
+
     def test_output_pipe_is_closed(self):
         """A reader that goes away is no reason to print a hundred errors."""
         for _ in range(50):

@@ -349,6 +349,13 @@ class Edit(TestCase):
         self.c.call("job.cancel", {"ids": numbers})
         self.c.wait(*numbers)
 
+    def test_what_is_escaped_is_escaped_once(self):
+        name = r"a backslash: \x41"
+        number = self.waiting(name=name, tags=["escaped"])
+        plain = self.d.ctl("list", "--tag", "escaped").lines[1].split("\t")[2]
+        self.assertIn(plain, self.on_terminal("list --tag escaped")[1])
+        self.c.call("job.cancel", {"ids": [number]})
+
     def on_terminal(self, words):
         """The lines that awaitctl draws on a terminal, 100 columns wide."""
         import pty
@@ -370,6 +377,7 @@ class Edit(TestCase):
             text += got
         os.close(main_end)
         self.assertEqual(p.wait(), 0)
+        self.assertTrue(text.endswith(b"\n"), "the last line has its end")
         return text.decode().splitlines()
 
 
