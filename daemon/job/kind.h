@@ -37,6 +37,7 @@ struct attempt {
 struct verdict {
 	size_t n_turns;	    /* the first so many parts may start */
 	bool wants_no_more; /* it is decided: the parts that still live are to end */
+	size_t decided_by;  /* ... by the end of this part */
 	bool skips;	    /* ... and have not had their turn: they end as skipped */
 	/* if no part lives any more: */
 	bool is_success;

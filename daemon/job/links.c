@@ -95,7 +95,7 @@ void parts_end(struct parts *p, size_t index, int64_t id, enum job_outcome outco
 		p->n_live--;
 		p->n_open -= index < p->n_turns;
 	}
-	*part = (struct part){ .id = id, .outcome = outcome };
+	*part = (struct part){ .id = id, .outcome = outcome, .nth_end = ++p->n_ended };
 	if (outcome == JOB_SUCCEEDED) {
 		if (p->n_succeeded++ == 0)
 			p->first_succeeded = index;
@@ -106,16 +106,17 @@ void parts_end(struct parts *p, size_t index, int64_t id, enum job_outcome outco
 		p->n_good++;
 }
 
-void parts_give_turns(struct parts *p, size_t n_turns, void (*fn)(struct job *part))
+void parts_give_turns(struct parts *p, size_t n_turns, uint32_t n_ended,
+		      void (*fn)(struct job *part))
 {
 	while (p->n_turns < n_turns && p->n_turns < p->n) {
-		struct job *job = p->v[p->n_turns++].job;
+		const struct part *part = &p->v[p->n_turns++];
 
-		if (!job)
+		p->n_open += part->job || part->nth_end > n_ended;
+		if (!part->job)
 			continue;
-		p->n_open++;
-		job->links->has_turn = true;
-		fn(job);
+		part->job->links->has_turn = true;
+		fn(part->job);
 	}
 }
 

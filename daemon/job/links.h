@@ -25,6 +25,7 @@ struct part {
 	struct job *job; /* NULL = it has ended (or its end is on its way to the store) */
 	int64_t id;
 	enum job_outcome outcome; /* when it has ended */
+	uint32_t nth_end;	  /* ... and as which of them, from 1 */
 };
 
 /* Why jobs are asked to stop. */
@@ -44,6 +45,8 @@ struct parts {
 	size_t n_live;
 	size_t n_turns; /* the first so many may start */
 	size_t n_open;	/* of those the ones that live */
+	uint32_t n_ended;
+	uint32_t n_ended_first; /* after a restart: so many had when it was asked to stop */
 	size_t n_failed, n_succeeded;
 	size_t first_failed, first_succeeded; /* in time; STORE_NO_PLACE = none yet */
 	size_t n_good;			      /* so many succeeded, without a gap from the first */
@@ -91,8 +94,12 @@ void parts_free(struct parts *p); /* takes NULL */
 void parts_add(struct parts *p, size_t index, struct job *part);
 /* Part @index has ended: what was counted for it as live no longer is. */
 void parts_end(struct parts *p, size_t index, int64_t id, enum job_outcome outcome);
-/* Let the first @n_turns start; fn for each that could not before. */
-void parts_give_turns(struct parts *p, size_t n_turns, void (*fn)(struct job *part));
+/*
+ * Let the first @n_turns start; fn for each that lives and could not before.
+ * Those that were not among the first @n_ended to end count as open still.
+ */
+void parts_give_turns(struct parts *p, size_t n_turns, uint32_t n_ended,
+		      void (*fn)(struct job *part));
 
 /* Does @outcome meet a need for @on? */
 bool need_is_met(enum need_on on, enum job_outcome outcome);

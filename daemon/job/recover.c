@@ -267,10 +267,9 @@ static void load_need(void *arg, int64_t id, int64_t on_job, enum need_on on,
 	l->outcomes[l->n_needs++] = outcome;
 }
 
-static void load_ended_part(void *arg, int64_t parent, uint32_t run_of, unsigned part, int64_t id,
-			    enum job_outcome outcome)
+static void load_ended_part(void *arg, const struct store_ended_part *part)
 {
-	struct job *job = jobtab_find(&engine.tab, parent);
+	struct job *job = jobtab_find(&engine.tab, part->parent);
 	struct links *l = job ? job_links(job) : NULL;
 
 	(void)arg;
@@ -278,8 +277,9 @@ static void load_ended_part(void *arg, int64_t parent, uint32_t run_of, unsigned
 		return;
 	if (!l->parts)
 		l->parts = parts_new(job);
-	l->parts->run_of = run_of;
-	parts_end(l->parts, part, id, outcome);
+	l->parts->run_of = part->run_of;
+	l->parts->n_ended_first += !part->is_late;
+	parts_end(l->parts, part->part, part->id, part->outcome);
 }
 
 static void load_deadline(void *arg, int64_t id, struct instant deadline)

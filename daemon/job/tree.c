@@ -39,13 +39,14 @@ static void on_turn(struct job *part)
 		waiting_place(part);
 }
 
-/* A turn that falls to a part which has ended already goes to the next one. */
-static void give_turns(const struct run *run, struct parts *p, size_t n_turns)
+/* A turn that falls to a part which had ended already, of the first @n_ended, goes to the next. */
+static void give_turns(const struct run *run, struct parts *p, size_t n_turns, uint32_t n_ended,
+		       void (*fn)(struct job *part))
 {
 	while (p->n_turns < n_turns && p->n_turns < p->n) {
 		struct verdict v = { 0 };
 
-		parts_give_turns(p, n_turns, on_turn);
+		parts_give_turns(p, n_turns, n_ended, fn);
 		run->kind->judge(&run->a, p, &v);
 		n_turns = v.n_turns;
 	}
@@ -81,34 +82,34 @@ void tree_judge(struct job *job)
 
 		tree_stop(job, &order);
 	} else {
-		give_turns(run, p, v.n_turns);
+		give_turns(run, p, v.n_turns, p->n_ended, on_turn);
 	}
 }
 
-/* After a restart the parts that had started have had their turn, and those before them. */
-static void recall_turns(struct parts *p)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < p->n; i++)
-		if (p->v[i].job && (p->v[i].job->state != JOB_WAITING || p->v[i].job->attempt))
-			n = i + 1;
-	parts_give_turns(p, n, on_turn);
-}
-
-/* The others that may have had it, and are shielded for that; nobody else starts any more. */
+/* Of those that are to stop it may still start: nobody else. */
 static void on_shielded_turn(struct job *part)
 {
 	if (part->links->is_shielded)
 		on_turn(part);
 }
 
-static void recall_shielded(const struct run *run, struct parts *p)
+/*
+ * Parts that stop had their turn when that began, or never get one: those that
+ * ended later gave none on.  A shielded part that had it is not told to stop.
+ */
+static void recall_turns(const struct job *job, struct parts *p)
 {
+	const struct run *run = job->run;
 	struct verdict v = { 0 };
+	uint32_t n_ended;
 
 	run->kind->judge(&run->a, p, &v);
-	parts_give_turns(p, v.n_turns, on_shielded_turn);
+	if (job->state != JOB_STOPPING && !v.wants_no_more)
+		return; /* it goes on from where it is */
+	n_ended = job->state == JOB_STOPPING ? p->n_ended_first : p->n_ended;
+	if (v.wants_no_more && p->v[v.decided_by].nth_end < n_ended)
+		n_ended = p->v[v.decided_by].nth_end;
+	give_turns(run, p, v.n_turns, n_ended, on_shielded_turn);
 }
 
 static void set_shields(struct parts *p, const struct jobdoc *d)
@@ -138,9 +139,8 @@ void tree_begin(struct job *job)
 	set_shields(p, &run->a.doc);
 	run->kind->begin(&run->a);
 	run->has_begun = true;
-	recall_turns(p);
-	if (job->state == JOB_STOPPING)
-		recall_shielded(run, p);
+	if (run->is_adopted)
+		recall_turns(job, p);
 	tree_judge(job);
 }
 

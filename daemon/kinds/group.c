@@ -38,6 +38,7 @@ static void gather_judge(const struct attempt *a, const struct parts *p, struct 
 
 	ret->n_turns = g->n_limit ? p->n_turns + n_free : p->n;
 	ret->wants_no_more = p->n_failed > 0 && !g->goes_on;
+	ret->decided_by = p->first_failed;
 	ret->is_success = p->n_failed == 0;
 	if (ret->is_success)
 		ret->compose = STORE_COMPOSE_LIST;
@@ -57,6 +58,7 @@ static void sequence_judge(const struct attempt *a, const struct parts *p, struc
 	ret->is_success = p->n_good == p->n;
 	ret->wants_no_more = ret->skips =
 		!ret->is_success && p->v[p->n_good].outcome != JOB_UNENDED;
+	ret->decided_by = p->n_good;
 	ret->n_turns = p->n_good + 1;
 	ret->compose = ret->is_success ? STORE_COMPOSE_LAST : STORE_COMPOSE_ERRORS;
 }
@@ -67,6 +69,7 @@ static void race_judge(const struct attempt *a, const struct parts *p, struct ve
 	(void)a;
 	ret->n_turns = p->n;
 	ret->is_success = ret->wants_no_more = p->n_succeeded > 0;
+	ret->decided_by = p->first_succeeded;
 	ret->compose = ret->is_success ? STORE_COMPOSE_WINNER : STORE_COMPOSE_ERRORS;
 }
 

@@ -92,9 +92,14 @@ static const char *const texts[N_SQL] = {
 	[SQL_REMOVE_ONE] = "SELECT " REMOVE_COLUMNS " FROM job WHERE id = ?1",
 	[SQL_REMOVE_PARTS] = "SELECT " REMOVE_COLUMNS " FROM job INDEXED BY job_part"
 			     " WHERE parent = ?1",
-	[SQL_NEEDED_BY] = "SELECT need.job FROM need INDEXED BY need_on"
-			  " CROSS JOIN job ON id = need.job"
-			  " WHERE on_job = ?1 AND outcome IS NULL LIMIT 1",
+	/* A part that has ended may be made again, as long as what is around it lives. */
+	[SQL_NEEDED_BY] =
+		"WITH RECURSIVE around (id, parent, outcome) AS ("
+		"SELECT id, parent, outcome FROM need INDEXED BY need_on"
+		" CROSS JOIN job ON id = need.job WHERE on_job = ?1"
+		" UNION SELECT job.id, job.parent, job.outcome FROM around"
+		" CROSS JOIN job ON job.id = around.parent WHERE around.outcome IS NOT NULL)"
+		" SELECT id FROM around WHERE outcome IS NULL LIMIT 1",
 	[SQL_EVENT_PREV] = "SELECT prev, job FROM event WHERE seq = ?1",
 	[SQL_EVENT_DELETE] = "DELETE FROM event WHERE seq = ?1",
 	[SQL_ENDING_KEPT] = "SELECT kept FROM ending WHERE job = ?1",
@@ -176,9 +181,11 @@ static const char *const texts[N_SQL] = {
 	[SQL_EACH_NEED] = "SELECT need.job, on_job, cond, o.outcome, o.id FROM need"
 			  " CROSS JOIN job ON job.id = need.job LEFT JOIN job AS o ON o.id = on_job"
 			  " WHERE job.outcome IS NULL ORDER BY need.job, n",
-	[SQL_EACH_ENDED_PART] = "SELECT part, id, outcome FROM job INDEXED BY job_part"
-				" WHERE parent = ?1 AND run_of = ?2 AND outcome IS NOT NULL"
-				" ORDER BY last_seq",
+	[SQL_EACH_ENDED_PART] =
+		"SELECT part, id, outcome, last_seq >"
+		" (SELECT last_seq FROM job WHERE id = ?1 AND state = 'stopping')"
+		" FROM job INDEXED BY job_part"
+		" WHERE parent = ?1 AND run_of = ?2 AND outcome IS NOT NULL ORDER BY last_seq",
 	[SQL_EACH_DEADLINE] = "SELECT job, due, due_boot, boot FROM deadline ORDER BY job",
 	[SQL_EACH_ASKED] = "SELECT job, why, by_uid, message FROM stop"
 			   " CROSS JOIN job ON id = job WHERE state = 'waiting' ORDER BY job",

@@ -102,12 +102,9 @@ int store_each_need(struct store *s,
 }
 
 static int each_ended_part_of(struct store *s, int64_t id, bool *ret_sound,
-			      void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
-					 int64_t id, enum job_outcome outcome),
-			      void *arg)
+			      void (*fn)(void *arg, const struct store_ended_part *part), void *arg)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_EACH_ENDED_PART);
-	enum job_outcome outcome;
 	int64_t run;
 	int rc = record_last_run(s, id, &run);
 
@@ -116,18 +113,23 @@ static int each_ended_part_of(struct store *s, int64_t id, bool *ret_sound,
 	sql_int(stmt, 1, id);
 	sql_int(stmt, 2, run);
 	while (*ret_sound && sqlite3_step(stmt) == SQLITE_ROW) {
-		*ret_sound = rows_outcome(stmt, 2, &outcome);
+		struct store_ended_part part = {
+			.id = sqlite3_column_int64(stmt, 1),
+			.parent = id,
+			.run_of = (uint32_t)run,
+			.part = (unsigned)sqlite3_column_int64(stmt, 0),
+			.is_late = sqlite3_column_int(stmt, 3) != 0,
+		};
+
+		*ret_sound = rows_outcome(stmt, 2, &part.outcome);
 		if (*ret_sound)
-			fn(arg, id, (uint32_t)run, (unsigned)sqlite3_column_int64(stmt, 0),
-			   sqlite3_column_int64(stmt, 1), outcome);
+			fn(arg, &part);
 	}
 	return sql_end(stmt);
 }
 
 int store_each_ended_part(struct store *s,
-			  void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
-				     int64_t id, enum job_outcome outcome),
-			  void *arg)
+			  void (*fn)(void *arg, const struct store_ended_part *part), void *arg)
 {
 	bool is_sound = true;
 	int rc = SQLITE_OK;

@@ -578,14 +578,20 @@ int store_each_need(struct store *store,
 		    void (*fn)(void *arg, int64_t job, int64_t on_job, enum need_on on,
 			       enum job_outcome outcome),
 		    void *arg);
+/* A part of the current attempt of a composition that is not done. */
+struct store_ended_part {
+	int64_t id, parent;
+	uint32_t run_of;
+	unsigned part;
+	enum job_outcome outcome;
+	bool is_late; /* it ended when its composition was stopping already */
+};
 /*
- * The ended parts of the current attempts of the unfinished compositions that
- * store_each_live() has told.
+ * The ended parts of the compositions that store_each_live() has told, each
+ * composition's in the order of their ends.
  */
 int store_each_ended_part(struct store *store,
-			  void (*fn)(void *arg, int64_t parent, uint32_t run_of, unsigned part,
-				     int64_t id, enum job_outcome outcome),
-			  void *arg);
+			  void (*fn)(void *arg, const struct store_ended_part *part), void *arg);
 int store_each_deadline(struct store *store,
 			void (*fn)(void *arg, int64_t job, struct instant deadline), void *arg);
 /* Waiting jobs that were asked to stop (store_ask). */

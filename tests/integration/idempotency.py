@@ -98,6 +98,22 @@ class Idempotency(TestCase):
             self.assertEqual((again["id"], again["existing"]), (first["id"], True))
         self.assertEqual(self.c.list_all(), [])
 
+    def test_a_removed_job_cannot_be_needed(self):
+        """Its key is known still, and "@0" of a resend means a job that is gone."""
+        documents = [{"kind": "timer", "sleep": 0, "key": "k"}]
+        number = self.submit(sleep=0, key="k")["id"]
+        self.c.wait_one(number)
+        self.c.call("job.remove", {"ids": [number]})
+        documents.append({"kind": "timer", "sleep": 0, "needs": ["@0"]})
+        for _ in range(2):
+            with self.assertRaises(RpcError) as caught:
+                self.c.call("job.submit_many", {"jobs": documents})
+            self.assertEqual((caught.exception.word, caught.exception.data["path"]),
+                             ("not_found", "/jobs/1/needs"))
+            self.assertEqual(self.c.list_all(), [])
+            self.d.restart()
+            self.c = self.client(self.d)
+
     def test_awaitctl_makes_keys(self):
         a, b = (self.d.ctl("submit", "timer", "0") for _ in range(2))
         jobs = self.c.wait(int(a.out), int(b.out))

@@ -74,6 +74,39 @@ class Restart(TestCase):
         self.assertGreaterEqual(slept, 2.998)
         self.assertLess(slept, 3 + SLACK)
 
+    def test_a_race_keeps_its_winner(self):
+        """The second part won, the first succeeded after it, the third is waited for."""
+        go = os.path.join(self.d.home, "go")
+        number = self.submit({"kind": "race", "jobs": [
+            {"kind": "timer", "sleep": 0.2, "value": "late", "shield": True},
+            {"kind": "timer", "sleep": 0.1, "value": "first"},
+            self.d.shell(f"until [ -e {go} ]; do sleep 0.1; done", on_lost="retry", shield=True)]})
+        self.c.wait(*self.c.get(number)["children"][:2])
+        self.d.kill9()
+        self.d.start()
+        self.c = self.client(self.d)
+        with open(go, "w", encoding="ascii"):
+            pass
+        done = self.assert_done(self.c.wait_one(number))
+        self.assertEqual(done["result"], {"winner": 1, "result": "first"})
+
+    def test_what_an_earlier_attempt_needed_stays(self):
+        needed = self.submit({"kind": "timer", "sleep": 0})
+        self.c.wait_one(needed)
+        number = self.submit({
+            "kind": "gather", "retry": {"max": 1, "delay": 1, "jitter": 0},
+            "jobs": [{"kind": "worker", "argv": ["false"], "needs": [needed]}]})
+        self.c.wait_one(self.c.get(number)["children"][0])
+        self.d.kill9()
+        self.d.start()
+        self.c = self.client(self.d)
+        with self.assertRaises(RpcError) as caught:
+            self.c.call("job.remove", {"ids": [needed]})
+        self.assertEqual(caught.exception.word, "wrong_state")
+        done = self.c.wait_one(number)
+        self.assertEqual((done["error"]["code"], done["attempt"]), ("part_failed", 2))
+        self.c.call("job.remove", {"ids": [needed]})
+
     def test_worker_is_lost(self):
         number, pid = self.started_worker("sleep 600")
         start = process_start(pid)

@@ -79,9 +79,11 @@ struct row {
 	struct store_need needs[8];
 	size_t n_needs;
 	enum store_compose compose;
+	unsigned winner;
 	enum stop_why asked;
 	char *name;
 	size_t transaction; /* the one that ended it */
+	uint64_t seq;	    /* of its last change */
 };
 
 #define ROWS_MAX 4096
@@ -91,6 +93,7 @@ static size_t n_rows;
 static struct store_op *pending[2 * ROWS_MAX];
 static size_t n_pending;
 static size_t n_transactions;
+static uint64_t last_seq;
 static int insert_result;
 static unsigned losses;
 static bool load_damaged;
@@ -167,6 +170,7 @@ static int do_change(struct store_change *c)
 	if (r->state != c->from || r->attempt != c->attempt)
 		return -ESTALE;
 	r->state = c->to;
+	r->seq = ++last_seq;
 	if (c->to == JOB_RUNNING) {
 		r->attempt++;
 		r->started = c->at;
@@ -186,6 +190,7 @@ static int do_change(struct store_change *c)
 			lives |= rows[i].parent == r->id && rows[i].state != JOB_DONE;
 		ck_assert_msg(!lives, "a part of %lld lives", (long long)r->id);
 		r->compose = c->compose;
+		r->winner = c->winner;
 		r->transaction = n_transactions;
 		r->n_ends++;
 		r->ended = c->at;
@@ -420,19 +425,38 @@ int store_each_need(struct store *store,
 	return 0;
 }
 
-int store_each_ended_part(struct store *store,
-			  void (*fn)(void *, int64_t, uint32_t, unsigned, int64_t,
-				     enum job_outcome),
+static bool is_ended_part(const struct row *r)
+{
+	const struct row *p = r->parent ? row_of(r->parent) : NULL;
+
+	return p && p->state != JOB_DONE && r->state == JOB_DONE &&
+	       r->run_of == (p->attempt ? p->attempt : 1);
+}
+
+static void tell_ended_part(const struct row *r,
+			    void (*fn)(void *, const struct store_ended_part *), void *arg)
+{
+	const struct row *p = row_of(r->parent);
+	const struct store_ended_part part = {
+		.id = r->id,
+		.parent = p->id,
+		.run_of = r->run_of,
+		.part = r->part,
+		.outcome = r->outcome,
+		.is_late = p->state == JOB_STOPPING && r->seq > p->seq,
+	};
+
+	fn(arg, &part);
+}
+
+int store_each_ended_part(struct store *store, void (*fn)(void *, const struct store_ended_part *),
 			  void *arg)
 {
 	(void)store;
-	for (size_t i = 0; i < n_rows; i++) {
-		const struct row *r = &rows[i], *p = r->parent ? row_of(r->parent) : NULL;
-
-		if (p && p->state != JOB_DONE && r->state == JOB_DONE &&
-		    r->run_of == (p->attempt ? p->attempt : 1))
-			fn(arg, p->id, r->run_of, r->part, r->id, r->outcome);
-	}
+	for (uint64_t seq = 1; seq <= last_seq; seq++)
+		for (size_t i = 0; i < n_rows; i++)
+			if (rows[i].seq == seq && is_ended_part(&rows[i]))
+				tell_ended_part(&rows[i], fn, arg);
 	return 0;
 }
 
@@ -612,6 +636,7 @@ static void setup(void)
 	for (int i = 0; i < ROWS_MAX; i++)
 		future_init(&ends[i]);
 	n_rows = n_pending = 0;
+	last_seq = 0;
 	insert_result = n_entered = n_cancels_seen = 0;
 	losses = 0;
 	is_stubborn = load_damaged = is_store_full = false;

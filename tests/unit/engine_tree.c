@@ -1,23 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "tests/unit/engine_fixture.h"
+#include "tests/unit/engine_tree_fixture.h"
 
 /* Compositions, needs, retries and deadlines, over the array that is the store. */
-
-#define T(sleep, value) "{\"kind\":\"timer\",\"sleep\":" #sleep ",\"value\":\"" value "\"}"
-#define W "{\"kind\":\"worker\",\"argv\":[\"x\"]}"
-
-static int64_t part_of(int64_t parent, unsigned index)
-{
-	int64_t id = 0;
-
-	for (size_t i = 0; i < n_rows; i++)
-		if (rows[i].parent == parent && rows[i].part == index)
-			id = rows[i].id; /* the last attempt's */
-	ck_assert_int_ne(id, 0);
-	return id;
-}
 
 /* ---- gather ---- */
 
@@ -616,70 +602,6 @@ START_TEST(held_jobs_wait_until_they_are_released)
 }
 END_TEST
 
-/* ---- restarts ---- */
-
-START_TEST(a_crash_in_the_middle_of_a_sequence)
-{
-	int64_t id = submit("{\"kind\":\"sequence\",\"jobs\":[" T(1, "a") "," T(2, "b") "]}");
-
-	commit_all();
-	advance_us(1000000);
-	commit_all();
-	assert_done(part_of(id, 0), JOB_SUCCEEDED);
-	crash();
-	commit_all();
-	advance_us(2000000);
-	commit_all();
-	assert_done(id, JOB_SUCCEEDED);
-	ck_assert_uint_eq(row_of(part_of(id, 0))->attempt, 1);
-	ck_assert_uint_eq(row_of(id)->attempt, 1);
-}
-END_TEST
-
-START_TEST(a_crash_in_the_middle_of_a_cancel)
-{
-	struct asked a;
-	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" T(
-		9, "a") ",{\"kind\":\"sequence\","
-			"\"jobs\":[" T(9, "b") "," T(9, "c") "]}]}");
-
-	commit_all();
-	cancel(&a, id, 0, -1);
-	commit();
-	ck_assert_int_eq(state_of(id), JOB_STOPPING);
-	crash();
-	commit_all();
-	for (size_t i = 0; i < n_rows; i++)
-		assert_done((int64_t)i + 1, JOB_CANCELLED);
-}
-END_TEST
-
-START_TEST(a_crash_in_the_middle_of_failing_fast)
-{
-	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" T(9, "a") "," W "]}");
-
-	commit_all();
-	end_attempt(part_of(id, 1), -1);
-	commit(); /* the failure, not what follows */
-	crash();
-	commit_all();
-	assert_done(part_of(id, 0), JOB_CANCELLED);
-	assert_done(id, JOB_FAILED);
-}
-END_TEST
-
-START_TEST(parts_that_are_missing_do_not_keep_it_waiting)
-{
-	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" T(9, "a") "," T(9, "b") "]}");
-
-	commit_all();
-	row_of(part_of(id, 0))->parent = 0; /* the store has lost it */
-	crash();
-	commit_all();
-	assert_done(id, JOB_FAILED);
-}
-END_TEST
-
 /* ---- what a review found ---- */
 
 START_TEST(a_composition_that_cannot_start_takes_its_parts_along)
@@ -717,8 +639,6 @@ START_TEST(a_damaged_composition_takes_its_parts_along)
 }
 END_TEST
 
-#define SHIELDED "{\"kind\":\"worker\",\"argv\":[\"x\"],\"shield\":true"
-
 START_TEST(the_deadline_reaches_shielded_parts_of_what_stops)
 {
 	struct asked a;
@@ -731,30 +651,6 @@ START_TEST(the_deadline_reaches_shielded_parts_of_what_stops)
 	advance_us(2000000);
 	commit_all();
 	assert_done(part_of(id, 0), JOB_TIMED_OUT);
-	assert_done(id, JOB_CANCELLED);
-}
-END_TEST
-
-START_TEST(a_shielded_part_in_back_off_stays_so_over_a_crash)
-{
-	struct asked a;
-	int64_t id = submit("{\"kind\":\"gather\",\"jobs\":[" SHIELDED
-			    ",\"retry\":{\"max\":1,\"delay\":5,\"jitter\":0}}," W "]}");
-
-	commit_all();
-	end_attempt(part_of(id, 0), -1);
-	commit_all();
-	cancel(&a, id, 0, -1);
-	commit_all();
-	ck_assert_int_eq(state_of(part_of(id, 0)), JOB_WAITING);
-	crash();
-	commit_all();
-	ck_assert_int_eq(state_of(part_of(id, 0)), JOB_WAITING);
-	advance_us(5000000);
-	commit_all();
-	end_attempt(part_of(id, 0), 1);
-	commit_all();
-	assert_done(part_of(id, 0), JOB_SUCCEEDED);
 	assert_done(id, JOB_CANCELLED);
 }
 END_TEST
@@ -826,14 +722,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, an_escape_is_text_that_means_nothing);
 	tcase_add_test(tc, what_cannot_be_resolved_fails_before_it_starts);
 	tcase_add_test(tc, held_jobs_wait_until_they_are_released);
-	tcase_add_test(tc, a_crash_in_the_middle_of_a_sequence);
-	tcase_add_test(tc, a_crash_in_the_middle_of_a_cancel);
-	tcase_add_test(tc, a_crash_in_the_middle_of_failing_fast);
-	tcase_add_test(tc, parts_that_are_missing_do_not_keep_it_waiting);
 	tcase_add_test(tc, a_composition_that_cannot_start_takes_its_parts_along);
 	tcase_add_test(tc, a_damaged_composition_takes_its_parts_along);
 	tcase_add_test(tc, the_deadline_reaches_shielded_parts_of_what_stops);
-	tcase_add_test(tc, a_shielded_part_in_back_off_stays_so_over_a_crash);
 	tcase_add_test(tc, parts_of_another_attempt_are_made_once);
 	suite_add_tcase(s, tc);
 	return s;

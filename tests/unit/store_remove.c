@@ -179,6 +179,31 @@ START_TEST(what_an_unfinished_job_needs_stays)
 }
 END_TEST
 
+/* A composition that is tried again makes its parts anew, with what they need. */
+START_TEST(what_an_earlier_attempt_needed_stays)
+{
+	struct store_need need = { .job = fx_done_job(), .place = STORE_NO_PLACE };
+	int64_t ids[N_TREE], blocker;
+	struct store_new_job part = fx_job();
+
+	make_tree(ids);
+	part.parent = ids[ROOT];
+	part.run_of = 1;
+	part.part = 7;
+	part.needs = &need;
+	part.n_needs = 1;
+	ck_assert_int_eq(fx_insert(&part, 1), 0);
+	ck_assert_int_eq(fx_move(part.id, 0, JOB_WAITING, JOB_DONE), 0);
+	ck_assert_int_eq(fx_move(ids[ROOT], 1, JOB_RUNNING, JOB_WAITING), 0);
+	ck_assert_int_eq(remove_job(need.job, &blocker), -EDEADLK);
+	ck_assert_int_eq(blocker, ids[ROOT]);
+	ck_assert_int_eq(fx_move(ids[ROOT], 1, JOB_WAITING, JOB_DONE), 0);
+	ck_assert_int_eq(remove_job(need.job, &blocker), 0);
+	fx_close();
+	fx_expect_sound();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store_remove");
@@ -190,6 +215,7 @@ static Suite *suite(void)
 	tcase_add_test(t, the_key_outlives_its_job);
 	tcase_add_test(t, a_composition_goes_with_its_parts);
 	tcase_add_test(t, what_an_unfinished_job_needs_stays);
+	tcase_add_test(t, what_an_earlier_attempt_needed_stays);
 	suite_add_tcase(s, t);
 	return s;
 }

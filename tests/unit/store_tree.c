@@ -327,6 +327,49 @@ START_TEST(a_known_key_does_not_ask_for_its_needs)
 }
 END_TEST
 
+/* The key stays taken, but what it stood for can be needed no more. */
+START_TEST(a_need_on_the_key_of_a_removed_job_inserts_nothing)
+{
+	struct store_new_job jobs[3] = { fx_job(), fx_job(), fx_job() };
+	struct store_need need = { .place = 0 };
+	struct store_remove rm = { 0 };
+	struct store_insert in = { .jobs = jobs, .n = 2, .at = fx_at(0) };
+
+	jobs[0].key = "k";
+	ck_assert_int_eq(fx_insert(jobs, 1), 0);
+	rm.id = jobs[0].id;
+	ck_assert_int_eq(fx_move(rm.id, 0, JOB_WAITING, JOB_DONE), 0);
+	ck_assert_int_eq(fx_run(&rm.op, STORE_REMOVE), 0);
+	jobs[1].needs = &need;
+	jobs[1].n_needs = 1;
+	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), -ENOENT);
+	ck_assert_uint_eq(in.conflict, 1);
+	/* The same of a second document with that key. */
+	in.n = 3;
+	jobs[1] = jobs[0];
+	jobs[2].needs = &need;
+	jobs[2].n_needs = 1;
+	need.place = 1;
+	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), -ENOENT);
+	ck_assert_uint_eq(in.conflict, 2);
+	ck_assert_int_eq(fx_insert_one(), rm.id + 1);
+}
+END_TEST
+
+START_TEST(a_need_may_name_the_second_document_with_a_key)
+{
+	struct store_new_job jobs[3] = { fx_job(), fx_job(), fx_job() };
+	struct store_need need = { .place = 1 };
+
+	jobs[0].key = jobs[1].key = "k";
+	jobs[2].needs = &need;
+	jobs[2].n_needs = 1;
+	ck_assert_int_eq(fx_insert(jobs, 3), 0);
+	ck_assert_int_eq(jobs[1].id, jobs[0].id);
+	ck_assert_int_eq(need.job, jobs[0].id);
+}
+END_TEST
+
 /* ---- retries ---- */
 
 START_TEST(a_retry_keeps_what_became_of_the_attempt)
@@ -425,11 +468,11 @@ static void on_need(void *arg, int64_t job, int64_t on_job, enum need_on on,
 	     word ? word : "-");
 }
 
-static void on_part(void *arg, int64_t parent, uint32_t run_of, unsigned part, int64_t id,
-		    enum job_outcome outcome)
+static void on_part(void *arg, const struct store_ended_part *part)
 {
 	(void)arg;
-	tell("%lld.%u=%lld:%s ", (long long)parent, part, (long long)id, job_outcome_name(outcome));
+	tell("%lld.%u=%lld:%s%s ", (long long)part->parent, part->part, (long long)part->id,
+	     job_outcome_name(part->outcome), part->is_late ? " late" : "");
 }
 
 static void on_deadline(void *arg, int64_t job, struct instant deadline)
@@ -479,6 +522,25 @@ START_TEST(needs_of_unfinished_jobs_are_told)
 }
 END_TEST
 
+/* Only damage takes away what is needed still; nobody knows then how it ended. */
+START_TEST(a_need_on_what_is_gone_is_told_as_skipped)
+{
+	struct store_need need = { .job = fx_done_job(), .place = STORE_NO_PLACE };
+	struct store_new_job job = fx_job();
+	char *sql = xasprintf("DELETE FROM job WHERE id = %lld", (long long)need.job);
+
+	job.needs = &need;
+	job.n_needs = 1;
+	ck_assert_int_eq(fx_insert(&job, 1), 0);
+	fx_close();
+	fx_raw(sql);
+	free(sql);
+	fx_open();
+	ck_assert_int_eq(store_each_need(fx.store, on_need, NULL), 0);
+	expect_told("2:1:success:skipped ");
+}
+END_TEST
+
 START_TEST(ended_parts_of_the_current_attempt_are_told)
 {
 	int64_t old = add_group(JOB_SEQUENCE), group, part;
@@ -500,6 +562,24 @@ START_TEST(ended_parts_of_the_current_attempt_are_told)
 	told[0] = '\0';
 	ck_assert_int_eq(store_each_ended_part(fx.store, on_part, NULL), 0);
 	expect_told("4.0=7:succeeded 4.2=9:succeeded ");
+}
+END_TEST
+
+/* A race was won by the first that ended, whichever part that is. */
+START_TEST(ended_parts_are_told_in_the_order_of_their_ends)
+{
+	int64_t group = add_group(JOB_RACE), part = add_parts(group, 1, 4);
+
+	fx_move(group, 0, JOB_WAITING, JOB_RUNNING);
+	fx_move(part + 1, 0, JOB_WAITING, JOB_DONE);
+	fx_move(part, 0, JOB_WAITING, JOB_DONE);
+	fx_move(group, 1, JOB_RUNNING, JOB_STOPPING);
+	fx_move(part + 3, 0, JOB_WAITING, JOB_DONE);
+	fx_restart();
+	ck_assert_int_eq(store_each_live(fx.store, on_live, NULL), 0);
+	told[0] = '\0';
+	ck_assert_int_eq(store_each_ended_part(fx.store, on_part, NULL), 0);
+	expect_told("1.1=3:succeeded 1.0=2:succeeded 1.3=5:succeeded late ");
 }
 END_TEST
 
@@ -531,11 +611,15 @@ static Suite *suite(void)
 	tcase_add_test(t, needs_are_kept_in_order);
 	tcase_add_test(t, a_need_that_is_not_there_inserts_nothing);
 	tcase_add_test(t, a_known_key_does_not_ask_for_its_needs);
+	tcase_add_test(t, a_need_on_the_key_of_a_removed_job_inserts_nothing);
+	tcase_add_test(t, a_need_may_name_the_second_document_with_a_key);
 	tcase_add_test(t, a_retry_keeps_what_became_of_the_attempt);
 	tcase_add_test(t, a_deadline_ends_with_its_job);
 	tcase_add_test(t, live_jobs_tell_their_place);
 	tcase_add_test(t, needs_of_unfinished_jobs_are_told);
+	tcase_add_test(t, a_need_on_what_is_gone_is_told_as_skipped);
 	tcase_add_test(t, ended_parts_of_the_current_attempt_are_told);
+	tcase_add_test(t, ended_parts_are_told_in_the_order_of_their_ends);
 	tcase_add_test(t, deadlines_are_told);
 	suite_add_tcase(s, t);
 	return s;
