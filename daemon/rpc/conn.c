@@ -43,6 +43,7 @@ static struct list parked = { &parked, &parked };
 static struct loop_task flush_task = { .fn = on_flush };
 static struct loop_task turns_task = { .fn = on_turns };
 static struct conn_stats stats;
+static bool is_deaf; /* no request is taken any more */
 
 /* ---- what is in memory for it ---- */
 
@@ -230,6 +231,8 @@ static bool has_work(const struct conn *c)
 
 static bool may_handle(const struct conn *c)
 {
+	if (is_deaf && !c->held && !c->batch)
+		return false;
 	return (c->phase == CONN_OPEN || c->phase == CONN_EOF) && c->is_named && !c->barrier &&
 	       !c->heavy && list_is_empty(&c->parked) && c->n_calls < CALLS_MAX &&
 	       (!conn_is_full(c) || c->is_mute);
@@ -635,6 +638,11 @@ void conn_named(uid_t uid)
 	}
 }
 
+void conn_hear_no_more(void)
+{
+	is_deaf = true;
+}
+
 void conn_close_all(void)
 {
 	list_for_each_safe(l, &all) {
@@ -643,6 +651,7 @@ void conn_close_all(void)
 		flush(c);
 		conn_free(c);
 	}
+	is_deaf = false;
 }
 
 void conn_stats(struct conn_stats *ret)

@@ -99,6 +99,8 @@ struct conn *conn_new(int fd, uid_t uid, gid_t gid);
 void conn_named(uid_t uid);
 /* Let @c go at the next flush; calls that wait are told. */
 void conn_doom(struct conn *c);
+/* At shutdown: take no more requests; what was begun is still answered. */
+void conn_hear_no_more(void);
 /* At shutdown: write what can be written at once, close all. */
 void conn_close_all(void);
 

@@ -38,6 +38,7 @@ struct rpc_call {
 	struct viewer viewer;
 	gid_t gid;
 	bool is_later;
+	bool is_idle;	/* counted in stats.n_idle */
 	bool is_change; /* counted in conn->n_changing */
 	/* Of conn->held: */
 	const struct rpc_method *method;
@@ -258,6 +259,12 @@ static struct rpc_call *call_new(struct conn *c, struct rpc_batch *b, const json
 	return call;
 }
 
+void rpc_set_idle(struct rpc_call *call, bool is_idle)
+{
+	stats.n_idle += (size_t)is_idle - (size_t)call->is_idle;
+	call->is_idle = is_idle;
+}
+
 static void call_free(struct rpc_call *call)
 {
 	struct conn *c = call->conn;
@@ -272,6 +279,7 @@ static void call_free(struct rpc_call *call)
 	list_remove(&call->link);
 	if (call->batch)
 		batch_unref(call->batch);
+	rpc_set_idle(call, false);
 	json_decref(call->id);
 	json_decref(call->params);
 	stats.n_calls--;

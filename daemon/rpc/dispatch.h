@@ -35,6 +35,7 @@ struct dispatch_stats {
 	uint64_t n_requests; /* notifications included */
 	uint64_t n_errors;   /* answered with an error */
 	size_t n_calls;	     /* under way */
+	size_t n_idle;	     /* of them, those that wait for what may never come */
 	size_t n_heavy;	     /* large lines that a helper thread parses or frees */
 };
 void dispatch_stats(struct dispatch_stats *ret);

@@ -111,6 +111,17 @@ void events_unsubscribe(struct conn *c)
 		on_gone(feed);
 }
 
+bool events_are_told(void)
+{
+	list_for_each(l, &all) {
+		const struct subscription *s = container_of(l, struct subscription, link);
+
+		if (s->conn && !conn_is_full(s->conn) && (s->is_reading || s->cursor < latest))
+			return false;
+	}
+	return true;
+}
+
 size_t events_n_subscribers(void)
 {
 	return n_all;

@@ -35,6 +35,9 @@ void events_subscribe(struct rpc_call *call, const struct events_wish *wish);
 /* Harmless for a connection that has none. */
 void events_unsubscribe(struct conn *c);
 
+/* All who read have been told everything that has happened so far. */
+bool events_are_told(void);
+
 /* How many connections are subscribed. */
 size_t events_n_subscribers(void);
 

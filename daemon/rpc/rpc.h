@@ -111,6 +111,13 @@ void rpc_finish_fail(struct rpc_call *call, const struct aw_err *err);
 struct buf *rpc_finish_begin(struct rpc_call *call);
 void rpc_finish_end(struct rpc_call *call, struct buf *out);
 
+/*
+ * From now on (@is_idle) the call waits for what may never come, such as the
+ * end of a job; or no longer.  A stop of the daemon gives the others the time
+ * that their answers take.
+ */
+void rpc_set_idle(struct rpc_call *call, bool is_idle);
+
 /* A notification to the call's connection (of a follow, for one). */
 void rpc_notify(struct rpc_call *call, const char *method, json_t *params); /* takes params */
 void rpc_notify_text(struct rpc_call *call, const char *method, const char *params, size_t len);

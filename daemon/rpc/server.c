@@ -22,6 +22,7 @@
 #include "daemon/rpc/admins.h"
 #include "daemon/rpc/conn.h"
 #include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/events.h"
 #include "proto/buf.h"
 #include "proto/message.h"
 #include "proto/xalloc.h"
@@ -31,6 +32,8 @@
 #define ACCEPTS_PER_TURN 16
 #define PAUSE_US 100000
 #define CALLS_END_US 5000000
+/* At the stop: so long for answers that are on their way. */
+#define LAST_WORDS_US 1000000
 #define TURNED_AWAY_MAX 4096
 
 static struct {
@@ -409,23 +412,52 @@ static void on_calls_end(struct loop_timer *timer)
 	(void)timer; /* it is enough that the loop turns */
 }
 
+static void turn_until(bool (*is_over)(void), int64_t most_us)
+{
+	struct mono end = mono_in_us(most_us);
+	struct loop_timer alarm = { .fn = on_calls_end };
+
+	/* Nothing else need happen meanwhile: on a full disk no change ever lands. */
+	loop_timer_set(&alarm, end);
+	while (!is_over() && now_mono().ns < end.ns)
+		(void)loop_turn(true);
+	loop_timer_cancel(&alarm);
+}
+
+static bool is_all_told(void)
+{
+	struct dispatch_stats calls;
+
+	dispatch_stats(&calls);
+	return calls.n_calls == calls.n_idle && events_are_told();
+}
+
+static bool are_calls_over(void)
+{
+	struct dispatch_stats calls;
+
+	dispatch_stats(&calls);
+	return !calls.n_calls && !calls.n_heavy;
+}
+
+/*
+ * The last jobs have just ended: who waits for them looks at them once more,
+ * and who reads along has not read to the end.
+ */
+static void tell_the_last(void)
+{
+	conn_hear_no_more();
+	turn_until(is_all_told, LAST_WORDS_US);
+}
+
 /* Queries that are with the store, and coroutines that read output: they own memory and end by
  * themselves. */
 static void wait_for_calls(void)
 {
-	struct mono end = mono_in_us(CALLS_END_US);
-	struct loop_timer alarm = { .fn = on_calls_end };
 	struct dispatch_stats calls;
 
-	/* Nothing else need happen meanwhile: on a full disk no change ever lands. */
-	loop_timer_set(&alarm, end);
-	for (;;) {
-		dispatch_stats(&calls);
-		if ((!calls.n_calls && !calls.n_heavy) || now_mono().ns >= end.ns)
-			break;
-		(void)loop_turn(true);
-	}
-	loop_timer_cancel(&alarm);
+	turn_until(are_calls_over, CALLS_END_US);
+	dispatch_stats(&calls);
 	if (calls.n_calls)
 		log_warning("%zu calls did not end in time", calls.n_calls);
 }
@@ -433,6 +465,7 @@ static void wait_for_calls(void)
 void server_close(void)
 {
 	server_stop_listening();
+	tell_the_last();
 	conn_close_all();
 	wait_for_calls();
 }

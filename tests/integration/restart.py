@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import (IS_SLOW, RpcError, TestCase, main, parse_time, process_start, scaled,
-                         wait_until)
+from awaitd_test import (Gone, IS_SLOW, RpcError, TestCase, main, parse_time, process_start,
+                         scaled, wait_until)
 
 SLACK = 8.0 if IS_SLOW else 1.5
 
@@ -218,6 +218,29 @@ class Restart(TestCase):
         self.assert_done(self.c.get(number))
         self.assertEqual(self.c.output(number), b"finished\n")
         self.assertEqual(self.c.get(waiting)["state"], "waiting")
+
+    def test_who_waits_for_what_is_drained_is_told(self):
+        """Jobs end, and the daemon with them, but not before all the answers."""
+        number, _ = self.started_worker("sleep 0.5; echo finished")
+        timer = self.c.submit("timer", sleep=600)["id"]
+        waiting = self.c.request("job.wait", {"ids": [number]})
+        any_of = self.c.request("job.wait", {"ids": [timer, number], "mode": "any"})
+        follow = self.c.request("job.output", {"id": number, "follow": True})
+        for_ever = self.c.request("job.wait", {"ids": [timer]})
+        with self.client(self.d) as reader:
+            reader.call("events.subscribe", {"jobs": [number]})
+            began = time.monotonic()
+            self.c.call("daemon.shutdown", {"drain": True})
+            self.assertEqual(self.c.reply(waiting)["jobs"][0]["outcome"], "succeeded")
+            self.assertEqual([j["state"] for j in self.c.reply(any_of)["jobs"]],
+                             ["running", "done"])
+            self.assertTrue(self.c.reply(follow)["eof"])
+            event = reader.note("event")
+            self.assertEqual((event["type"], event["job"]["id"]), ("done", number))
+            with self.assertRaises(Gone):
+                self.c.reply(for_ever)
+        self.assertEqual(self.d.wait_exit(), 0)
+        self.assertLess(time.monotonic() - began, scaled(5))
 
     def test_sigint_stops_too(self):
         self.assertEqual(self.d.stop(signal.SIGINT), 0)

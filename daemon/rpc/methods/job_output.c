@@ -261,6 +261,16 @@ static void finish(void *arg)
 
 /* ---- one and all ---- */
 
+static int co_wait_news(struct reading *g)
+{
+	int r;
+
+	rpc_set_idle(g->call, true);
+	r = co_signal_wait(&g->news, MONO_NEVER);
+	rpc_set_idle(g->call, false);
+	return r;
+}
+
 static int co_follow(struct reading *g)
 {
 	for (;;) {
@@ -276,7 +286,7 @@ static int co_follow(struct reading *g)
 		if (r == 0 && is_at_eof(g))
 			return 0;
 		if (r == 0 && g->r.is_at_end)
-			r = co_signal_wait(&g->news, MONO_NEVER);
+			r = co_wait_news(g);
 		if (r < 0)
 			return r;
 	}

@@ -107,6 +107,7 @@ static void look_again(struct wait_jobs *w)
 {
 	stop_watching(w);
 	store_get_fini(&w->get);
+	rpc_set_idle(w->call, false);
 	w->is_asking = true;
 	reply_query(&w->get, w->ids, w->n, false, on_last_look);
 }
@@ -165,10 +166,12 @@ static void on_first_look(struct store_op *op)
 		return;
 	}
 	watch_all(w);
-	if (is_enough(w))
+	if (is_enough(w)) {
 		look_again(w);
-	else
-		loop_timer_set(&w->timer, w->end);
+		return;
+	}
+	rpc_set_idle(w->call, true);
+	loop_timer_set(&w->timer, w->end);
 }
 
 static void on_gone(void *arg)
