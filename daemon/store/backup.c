@@ -12,6 +12,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "daemon/base/list.h"
+#include "daemon/store/copy.h"
 #include "daemon/store/db.h"
 #include "daemon/store/target.h"
 #include "proto/xalloc.h"
@@ -23,8 +25,9 @@
  * by itself, as they go through the same connection; so the copying never
  * begins again, and the copy is the database as it is at its end.
  *
- * Nothing is synced here: that takes as long as the disk likes, and is done by
- * the helper thread that gives the copy its name.
+ * The disk over there may be slow, or not answer at all.  So the pages are only
+ * handed over here (copy.h): a thread of their own writes them, and the
+ * helper thread that gives the copy its name waits for that and syncs.
  */
 
 #define PART_SUFFIX ".awaitd-part"
@@ -38,8 +41,12 @@
 
 static int open_copy(struct store *s, struct store_backup *b)
 {
-	int rc = db_open(b->part, DB_EXISTING, &b->to);
+	int rc = copy_register(b->copy);
 
+	if (rc == SQLITE_OK) {
+		rc = db_open_in(copy_vfs(b->copy), b->part, DB_EXISTING, &b->to);
+		copy_unregister(b->copy);
+	}
 	if (rc == SQLITE_OK)
 		/* A copy that does not come to its end is thrown away: no journal, no syncs. */
 		rc = db_exec(b->to, "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;"
@@ -58,9 +65,11 @@ static void finish(struct store *s, struct store_backup *b, int rc)
 	b->state = NULL;
 	db_close(b->to);
 	b->to = NULL;
+	copy_leave(b->copy);
 	b->error = rc;
 	b->op.result = rc == SQLITE_OK ? 0 : rc == SQLITE_ABORT ? -ECANCELED : -EIO;
 	s->backup = NULL;
+	s->is_backup_held = false;
 }
 
 bool backup_begin(struct store *s, struct store_backup *b)
@@ -76,7 +85,7 @@ bool backup_begin(struct store *s, struct store_backup *b)
 	return rc != SQLITE_OK;
 }
 
-/* A slow target makes the slices small. */
+/* A database that is slow to read makes the slices small. */
 static void adapt(struct store_backup *b, int64_t took_us)
 {
 	if (took_us > SLICE_US && b->n_pages > SLICE_PAGES_MIN)
@@ -87,12 +96,46 @@ static void adapt(struct store_backup *b, int64_t took_us)
 		b->n_pages = SLICE_PAGES_MAX;
 }
 
+/* On the thread that writes: it has caught up. */
+static void on_room(void *arg)
+{
+	struct store *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->is_backup_held = false;
+	store_wake(s);
+}
+
+static void set_held(struct store *s, bool is_held)
+{
+	pthread_mutex_lock(&s->lock);
+	s->is_backup_held = is_held;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Whether the next slice may follow at once; otherwise on_room() tells when. */
+static bool may_go_on(struct store *s)
+{
+	bool may;
+
+	set_held(s, true); /* before the question, or its answer might be forgotten */
+	may = copy_has_room(s->backup->copy, on_room, s);
+	if (may)
+		set_held(s, false);
+	return may;
+}
+
 bool backup_slice(struct store *s)
 {
 	struct store_backup *b = s->backup;
-	struct mono began = now_mono();
-	int rc = sqlite3_backup_step(b->state, b->n_pages);
+	struct mono began;
+	int rc;
 
+	if (!may_go_on(s))
+		return false;
+	began = now_mono();
+	rc = copy_error(b->copy) != 0 ? SQLITE_IOERR_WRITE
+				      : sqlite3_backup_step(b->state, b->n_pages);
 	if (rc == SQLITE_OK) {
 		adapt(b, (now_mono().ns - began.ns) / 1000);
 		return false;
@@ -189,8 +232,31 @@ int store_backup_prepare(struct store_backup *b, const char *state_dir, const ch
 		r = refuse_taken(b, state_dir, err);
 	if (r < 0)
 		return r;
-	r = target_make(b->part);
+	r = target_open(b->part);
+	if (r >= 0)
+		r = copy_start(r, &b->copy);
 	return r < 0 ? cannot_write(b, -r, err) : 0;
+}
+
+/* What grew is removed, unless its disk does not answer: then the next copy replaces it. */
+static void discard(struct store_backup *b)
+{
+	if (b->copy && copy_discard(b->copy))
+		unlink(b->part);
+	b->copy = NULL;
+}
+
+static int write_failed(const struct store_backup *b, int e, struct aw_err *err)
+{
+	if (e == ENOSPC || e == EDQUOT)
+		return cannot_write(b, e, err);
+	if (e == ENOBUFS)
+		return aw_fail(err, AW_LIMIT,
+			       "there is no copy at %s: that disk is too slow for all that changes "
+			       "meanwhile; try again when less is going on",
+			       b->path);
+	return aw_fail(err, AW_INTERNAL, "there is no copy at %s: it cannot be written: %s",
+		       b->path, strerror(e));
 }
 
 static int tell_failure(const struct store_backup *b, struct aw_err *err)
@@ -199,8 +265,8 @@ static int tell_failure(const struct store_backup *b, struct aw_err *err)
 		return aw_fail(err, AW_SHUTTING_DOWN,
 			       "awaitd stopped before the copy was done: there is none at %s",
 			       b->path);
-	if (db_is_full(b->error))
-		return cannot_write(b, ENOSPC, err);
+	if (copy_error(b->copy) != 0)
+		return write_failed(b, copy_error(b->copy), err);
 	return aw_fail(err, AW_INTERNAL, "there is no copy at %s: %s (%d)", b->path,
 		       sqlite3_errstr(b->error), b->error);
 }
@@ -212,8 +278,14 @@ int store_backup_publish(struct store_backup *b, struct aw_err *err)
 
 	if (b->op.result < 0) {
 		r = tell_failure(b, err);
-		unlink(b->part);
+		discard(b);
 		return r;
+	}
+	r = copy_finish(b->copy);
+	b->copy = NULL;
+	if (r < 0) {
+		unlink(b->part);
+		return write_failed(b, -r, err);
 	}
 	b->n_bytes = stat(b->part, &st) == 0 ? st.st_size : 0;
 	r = target_publish(b->part, b->path, b->overwrite);
@@ -230,6 +302,7 @@ int store_backup_publish(struct store_backup *b, struct aw_err *err)
 
 void store_backup_fini(struct store_backup *b)
 {
+	discard(b);
 	free(b->path);
 	free(b->part);
 	b->path = b->part = NULL;

@@ -66,10 +66,15 @@ static int set_flags(sqlite3 *db)
 
 int db_open(const char *path, enum db_mode mode, sqlite3 **ret)
 {
+	return db_open_in(NULL, path, mode, ret);
+}
+
+int db_open_in(const char *vfs, const char *path, enum db_mode mode, sqlite3 **ret)
+{
 	/* One thread at a time uses it, so it needs no mutex. */
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX |
 		    SQLITE_OPEN_EXRESCODE | (mode == DB_NEW ? SQLITE_OPEN_CREATE : 0);
-	int rc = sqlite3_open_v2(path, ret, flags, NULL);
+	int rc = sqlite3_open_v2(path, ret, flags, vfs);
 
 	if (rc == SQLITE_OK)
 		rc = set_flags(*ret);

@@ -27,6 +27,7 @@ enum db_mode {
  * this fails; it may be NULL.
  */
 int db_open(const char *path, enum db_mode mode, sqlite3 **ret);
+int db_open_in(const char *vfs, const char *path, enum db_mode mode, sqlite3 **ret);
 /* A checkpoint at close from now on, which also removes the WAL. */
 int db_allow_checkpoint_on_close(sqlite3 *db, bool allow);
 void db_close(sqlite3 *db);

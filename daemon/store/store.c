@@ -80,16 +80,21 @@ void store_log(const struct store *s, int priority, const char *fmt, ...)
  */
 #define HAND_OVER 8
 
+void store_wake(struct store *s)
+{
+	if (s->is_asleep)
+		pthread_cond_signal(&s->wake);
+	s->is_asleep = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void hand_over(struct store *s)
 {
 	assert(!s->is_with_next); /* its next one comes in the same turn */
 	pthread_mutex_lock(&s->lock);
 	s->n_outbox = 0;
 	op_list_append(&s->inbox, &s->outbox);
-	if (s->is_asleep)
-		pthread_cond_signal(&s->wake);
-	s->is_asleep = false;
-	pthread_mutex_unlock(&s->lock);
+	store_wake(s);
 }
 
 /* At the latest once per turn of the loop: hand over what was submitted in it. */

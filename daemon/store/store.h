@@ -527,6 +527,7 @@ struct store_backup {
 	char *path, *part; /* own: where it will stand, in a folder without links; where it grows */
 	bool overwrite;
 	int64_t n_bytes;	      /* out */
+	struct copy *copy;	      /* private, owns */
 	int error;		      /* private: SQLite's, of an -EIO */
 	int n_pages;		      /* private: of the next slice */
 	struct sqlite3 *to;	      /* private, owns */

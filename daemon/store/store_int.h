@@ -73,16 +73,17 @@ struct store {
 	int fatal_status;	    /* 0 = all is well */
 	char fatal_message[512];
 	bool is_room_posted; /* room_task is on its way */
+	bool is_backup_held; /* the next slice waits for what was copied to be written */
 
 	/* the thread's, after store_open() has started it */
 	pthread_t thread;
 	sqlite3 *db;
 	sqlite3_stmt *sql[N_SQL];
-	int64_t boot_n;	    /* this boot's number, 0 = the boot has no id */
-	bool is_boot_known; /* its row is in the file */
-	bool is_marked;	    /* the file says that it is in use */
+	int64_t boot_n;		       /* this boot's number, 0 = the boot has no id */
+	bool is_boot_known;	       /* its row is in the file */
+	bool is_marked;		       /* the file says that it is in use */
 	struct tally committed, tally; /* the second as the open transaction will leave it */
-	struct op_list todo;   /* taken, not looked at yet */
+	struct op_list todo;	       /* taken, not looked at yet */
 	struct op_list reads;  /* queries that may run: all writes before them are committed */
 	struct op_list kept;   /* changes that found the disk full */
 	struct op_list chores; /* prunes and sweeps: when there is nothing else to do */
@@ -115,6 +116,9 @@ int connect_open(struct store *s, const struct schema *schema, struct aw_err *er
 int connect_to_check(const char *path, sqlite3 **ret, int64_t *ret_version, struct aw_err *err);
 /* Say why an SQLite call failed on the way; the exit status. */
 int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err);
+
+/* Under the lock, which it gives up: the thread is to look for work. */
+void store_wake(struct store *s);
 
 /* thread.c */
 void *thread_main(void *store);

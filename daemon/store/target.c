@@ -11,15 +11,22 @@
 
 #include "proto/xalloc.h"
 
-int target_make(const char *path)
+int target_open(const char *path)
 {
 	int fd;
 
 	if (unlink(path) < 0 && errno != ENOENT)
 		return -errno;
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+int target_make(const char *path)
+{
+	int fd = target_open(path);
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	close(fd);
 	return 0;
 }

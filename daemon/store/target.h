@@ -9,8 +9,9 @@
  * another one beside it.  All of these block.
  */
 
-/* An empty file at @path that is ours alone, for SQLite to fill; one that is there is replaced. */
-int target_make(const char *path); /* 0 or -errno */
+/* An empty file at @path that is ours alone; one that is there is replaced. */
+int target_open(const char *path); /* the descriptor, for writing, or -errno */
+int target_make(const char *path); /* for SQLite to fill; 0 or -errno */
 /*
  * What grew at @part is on disk under its name @path when this returns 0.
  * -EEXIST: the name is taken, and @overwrite was not wanted.  Other errors: -errno.

@@ -611,7 +611,7 @@ static bool take(struct store *s, bool *ret_stop)
 	op_list_append(&s->todo, &s->inbox);
 	has_work = s->todo.first || s->reads.first;
 	*ret_stop = s->is_stopping && !has_work;
-	has_work |= s->backup || s->chores.first; /* which a stop gives up */
+	has_work |= (s->backup && !s->is_backup_held) || s->chores.first; /* a stop gives them up */
 	s->is_asleep = !has_work && !*ret_stop;
 	pthread_mutex_unlock(&s->lock);
 	return has_work || *ret_stop;

@@ -284,7 +284,7 @@ class Trial:
     def is_library_crash(self):
         failed, _, crash = self.where.partition("the crash:")
         # The handler, then the place.  Threads that block all signals do not get so far.
-        place = "".join(crash.splitlines()[:4]) or failed
+        place = "".join(crash.splitlines()[:6]) or failed
         return NOT_OURS.get(self.status, "?") in place
 
     def go_on(self):

@@ -30,7 +30,7 @@
  *     bytes and which names a power cut would have left, and cuts the power
  *     before the n-th of them;
  *   - lets the n-th sync, write or allocation fail, once or from then on;
- *   - makes every sync slow;
+ *   - makes every sync or write slow;
  *   - takes synchronous=FULL away, to see that the tests notice.
  *
  * Environment (absent = off); in programs that are not awaitd it does nothing:
@@ -38,6 +38,7 @@
  *   FAULT_LOG     where to write down what happens; syncs are then only noted
  *   FAULT_CUT     SIGKILL before the n-th change or sync
  *   FAULT_SYNC_US how long a sync takes, beyond what it takes
+ *   FAULT_WRITE_US how long a write takes
  *   FAULT_FAIL    "sync", "write", "sqlite-memory", "memory": what is to fail
  *   FAULT_AT      which one, counted from 1; or, of allocations,
  *   FAULT_STACK   the first with this call stack, by the number that it has in
@@ -74,7 +75,7 @@ static struct {
 	size_t dir_len;
 	int log_fd;
 	uint64_t cut_at, n_changes;
-	useconds_t sync_us;
+	useconds_t sync_us, write_us;
 	enum fail_what what;
 	uint64_t fail_at, n_seen;
 	uint64_t fail_stack;
@@ -216,6 +217,7 @@ __attribute__((constructor)) static void set_up(void)
 	shim.log_fd = open_log("FAULT_LOG");
 	shim.cut_at = number_from("FAULT_CUT");
 	shim.sync_us = (useconds_t)number_from("FAULT_SYNC_US");
+	shim.write_us = (useconds_t)number_from("FAULT_WRITE_US");
 	shim.what = what_fails();
 	shim.fail_at = number_from("FAULT_AT");
 	shim.fail_stack = stack ? strtoull(stack, NULL, 16) : 0;
@@ -243,10 +245,11 @@ static uint64_t number_of_stack(void)
 		struct dl_find_object where;
 		uintptr_t pc = (uintptr_t)pcs[i];
 
-		if (_dl_find_object(pcs[i], &where) == 0)
-			pc = pc - (uintptr_t)where.dlfo_map_start +
-			     ((uintptr_t)where.dlfo_map_end - (uintptr_t)where.dlfo_map_start) *
-				     4096;
+		/* Beyond the beginning of a coroutine's stack there is nothing to find. */
+		if (_dl_find_object(pcs[i], &where) < 0)
+			break;
+		pc = pc - (uintptr_t)where.dlfo_map_start +
+		     ((uintptr_t)where.dlfo_map_end - (uintptr_t)where.dlfo_map_start) * 4096;
 		hash = (hash ^ pc) * 0x9e3779b97f4a7c15;
 		hash ^= hash >> 29;
 	}
@@ -427,14 +430,14 @@ static void record(char op, uint64_t inode, const char *name, uint64_t at, const
 
 /* ---- syncs ---- */
 
-static void take_time(void)
+static void take_time(useconds_t us)
 {
 	struct timespec t = {
-		.tv_sec = (time_t)(shim.sync_us / 1000000),
-		.tv_nsec = (long)(shim.sync_us % 1000000) * 1000,
+		.tv_sec = (time_t)(us / 1000000),
+		.tv_nsec = (long)(us % 1000000) * 1000,
 	};
 
-	if (shim.sync_us)
+	if (us)
 		nanosleep(&t, NULL);
 }
 
@@ -446,7 +449,7 @@ static int sync_fd(int fd, long call)
 
 	if (!shim.is_on || fstat(fd, &st) < 0 || !is_ours(fd, name))
 		return (int)syscall(call, fd);
-	take_time();
+	take_time(shim.sync_us);
 	is_failed = fails(FAIL_SYNC);
 	if (shim.log_fd < 0)
 		return is_failed ? -1 : (int)syscall(call, fd);
@@ -479,6 +482,7 @@ static ssize_t write_at(int fd, const void *data, size_t len, off_t at)
 
 	if (!inode)
 		return syscall(SYS_pwrite64, fd, data, len, at);
+	take_time(shim.write_us);
 	if (fails(FAIL_WRITE))
 		return -1;
 	pthread_mutex_lock(&lock);
@@ -509,6 +513,7 @@ ssize_t write(int fd, const void *data, size_t len)
 
 	if (!inode)
 		return syscall(SYS_write, fd, data, len);
+	take_time(shim.write_us);
 	if (fails(FAIL_WRITE))
 		return -1;
 	pthread_mutex_lock(&lock);

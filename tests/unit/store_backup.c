@@ -9,10 +9,15 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "daemon/store/copy.h"
+#include "daemon/store/db.h"
+#include "daemon/store/target.h"
+
 /* A copy of the database while it is in use (R1.9). */
 
 static atomic_int copy_errno;	   /* writes to a copy fail with this; 0 = they work */
 static atomic_int copy_delay_ms;   /* and take so long */
+static atomic_int hold_after;	   /* after so many they do not come back; -1 = they do */
 static atomic_int n_copied_writes; /* how many there were */
 
 static bool is_copy(int fd)
@@ -25,12 +30,15 @@ static bool is_copy(int fd)
 	return n > 0 && strstr(path, ".awaitd-part") != NULL;
 }
 
-static ssize_t watched_pwrite(int fd, const void *data, size_t len, off_t at)
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 {
 	if (is_copy(fd)) {
 		int e = atomic_load(&copy_errno);
 
-		atomic_fetch_add(&n_copied_writes, 1);
+		int n = atomic_fetch_add(&n_copied_writes, 1);
+
+		while (atomic_load(&hold_after) >= 0 && n >= atomic_load(&hold_after))
+			(void)poll(NULL, 0, 1);
 		(void)poll(NULL, 0, atomic_load(&copy_delay_ms));
 		if (e != 0) {
 			errno = e;
@@ -40,26 +48,33 @@ static ssize_t watched_pwrite(int fd, const void *data, size_t len, off_t at)
 	return (ssize_t)syscall(SYS_pwrite64, fd, data, len, at);
 }
 
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t at)
+{
+	return pwrite(fd, data, len, at);
+}
+
 static void setup(void)
 {
-	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
-
-	vfs->xSetSystemCall(vfs, "pwrite", (sqlite3_syscall_ptr)watched_pwrite);
-	vfs->xSetSystemCall(vfs, "pwrite64", (sqlite3_syscall_ptr)watched_pwrite);
 	atomic_store(&copy_errno, 0);
 	atomic_store(&copy_delay_ms, 0);
+	atomic_store(&hold_after, -1);
 	atomic_store(&n_copied_writes, 0);
 	fx_setup();
 }
 
-/* Enough rows for a good many slices. */
+/* Some megabytes: more than is kept in memory while the disk over there is slow. */
 static void fill(void)
 {
-	enum { N = 20000 };
+	enum { N = 20000, PADDING = 600 };
 	struct store_new_job *jobs = xcalloc(N, sizeof(*jobs));
+	cleanup_free char *spec = xasprintf("{\"kind\":\"timer\",\"value\":\"%0*d\"}", PADDING, 0);
 
-	for (int i = 0; i < N; i++)
+	for (int i = 0; i < N; i++) {
 		jobs[i] = fx_job();
+		jobs[i].kind = JOB_TIMER;
+		jobs[i].spec = spec;
+		jobs[i].spec_len = strlen(spec);
+	}
 	ck_assert_int_eq(fx_insert(jobs, N), 0);
 	free(jobs);
 }
@@ -147,7 +162,7 @@ START_TEST(commits_go_on_during_the_copy)
 	ck_assert_int_eq(prepare(&b, "copy.db", false), 0);
 	n = fx.n_done;
 	store_stats(fx.store, &before);
-	atomic_store(&copy_delay_ms, 1);
+	atomic_store(&hold_after, 1);
 	fx_submit(&b.op, STORE_BACKUP);
 	while (atomic_load(&n_copied_writes) == 0)
 		loop_turn(false);
@@ -157,7 +172,7 @@ START_TEST(commits_go_on_during_the_copy)
 	ck_assert_uint_eq(fx.n_done, n + 2); /* the copy is not done yet */
 	store_stats(fx.store, &after);
 	ck_assert_uint_eq(after.n_commits - before.n_commits, 2);
-	atomic_store(&copy_delay_ms, 0);
+	atomic_store(&hold_after, -1);
 	while (fx.n_done < n + 3)
 		loop_turn(true);
 	ck_assert_int_eq(b.op.result, 0);
@@ -170,6 +185,65 @@ START_TEST(commits_go_on_during_the_copy)
 	ck_assert_int_eq(fx_check(), 0);
 	ck_assert_int_eq(fx_raw_int("SELECT sum(id) FROM job WHERE state = 'running'"), 20001);
 	ck_assert_int_eq(fx_raw_int("SELECT max(id) FROM job"), 20000);
+}
+END_TEST
+
+/* Commits do not wait for the disk over there, not even when it hangs. */
+START_TEST(a_target_that_hangs_holds_nobody_up)
+{
+	struct store_backup b;
+	size_t n;
+
+	fill();
+	ck_assert_int_eq(prepare(&b, "copy.db", false), 0);
+	atomic_store(&hold_after, 2);
+	n = fx.n_done;
+	fx_submit(&b.op, STORE_BACKUP);
+	while (atomic_load(&n_copied_writes) < 3)
+		loop_turn(false);
+	for (int i = 0; i < 200; i++)
+		fx_insert_one();
+	ck_assert_uint_eq(fx.n_done, n + 200);
+	ck_assert_int_eq(atomic_load(&n_copied_writes), 3);
+	atomic_store(&hold_after, -1);
+	while (fx.n_done < n + 201)
+		loop_turn(true);
+	ck_assert_int_eq(publish(&b), 0);
+	restore("copy.db");
+	fx_close();
+	ck_assert_int_eq(fx_check(), 0);
+	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM job"), 20200);
+}
+END_TEST
+
+/* Also in pages that were written and forgotten: nothing of it is missing, nothing too much. */
+START_TEST(what_changes_again_and_again_is_copied)
+{
+	struct store_backup b;
+	size_t n;
+
+	fill();
+	ck_assert_int_eq(prepare(&b, "copy.db", false), 0);
+	atomic_store(&hold_after, 3);
+	n = fx.n_done;
+	fx_submit(&b.op, STORE_BACKUP);
+	while (atomic_load(&n_copied_writes) < 4)
+		loop_turn(false);
+	for (int64_t id = 20; id <= 20000; id += 20)
+		ck_assert_int_eq(fx_move(id, 0, JOB_WAITING, JOB_RUNNING), 0);
+	for (int64_t id = 40; id <= 20000; id += 40)
+		ck_assert_int_eq(fx_move(id, 1, JOB_RUNNING, JOB_DONE), 0);
+	ck_assert_uint_eq(fx.n_done, n + 1500); /* the copy is not done yet */
+	atomic_store(&hold_after, -1);
+	while (fx.n_done < n + 1501)
+		loop_turn(true);
+	ck_assert_int_eq(publish(&b), 0);
+	restore("copy.db");
+	fx_close();
+	ck_assert_int_eq(fx_check(), 0);
+	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM job WHERE state = 'running'"), 500);
+	ck_assert_int_eq(fx_raw_int("SELECT sum(id) FROM job WHERE state = 'done'"), 5010000);
+	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM job"), 20000);
 }
 END_TEST
 
@@ -277,7 +351,7 @@ START_TEST(a_close_gives_the_copy_up)
 
 	fill();
 	ck_assert_int_eq(prepare(&b, "copy.db", false), 0);
-	atomic_store(&copy_delay_ms, 1);
+	atomic_store(&copy_delay_ms, 100);
 	fx_submit(&b.op, STORE_BACKUP);
 	while (atomic_load(&n_copied_writes) == 0)
 		loop_turn(false);
@@ -289,6 +363,56 @@ START_TEST(a_close_gives_the_copy_up)
 	ck_assert(!exists("copy.db.awaitd-part"));
 	fx_open();
 	ck_assert_int_eq(fx_insert_one(), 20001);
+}
+END_TEST
+
+/* It is not waited for: what has grown so far stays there, under the other name. */
+START_TEST(a_target_that_hangs_does_not_hold_up_a_close)
+{
+	struct store_backup b;
+	struct mono began;
+
+	fill();
+	ck_assert_int_eq(prepare(&b, "copy.db", false), 0);
+	atomic_store(&hold_after, 0);
+	fx_submit(&b.op, STORE_BACKUP);
+	while (atomic_load(&n_copied_writes) == 0)
+		loop_turn(false);
+	began = now_mono();
+	fx_close();
+	ck_assert_int_lt(publish(&b), 0);
+	ck_assert_int_lt((now_mono().ns - began.ns) / 1000000, 4000);
+	ck_assert_int_eq(fx.err.code, AW_SHUTTING_DOWN);
+	ck_assert(!exists("copy.db"));
+	ck_assert(exists("copy.db.awaitd-part"));
+	atomic_store(&hold_after, -1); /* the thread that hung ends */
+}
+END_TEST
+
+/* Memory is not for ever: all of it changes, and nothing of that gets written. */
+START_TEST(too_much_change_for_a_slow_target_is_only_an_error)
+{
+	struct copy *c = NULL;
+	cleanup_free char *path = fx_path("big.db.awaitd-part");
+	sqlite3 *db = NULL;
+
+	atomic_store(&hold_after, 0);
+	ck_assert_int_eq(copy_start(target_open(path), &c), 0);
+	ck_assert_int_eq(copy_register(c), SQLITE_OK);
+	ck_assert_int_eq(db_open_in(copy_vfs(c), path, DB_EXISTING, &db), SQLITE_OK);
+	copy_unregister(c);
+	ck_assert_int_eq(db_exec(db, "PRAGMA journal_mode = MEMORY; CREATE TABLE t (x)"),
+			 SQLITE_OK);
+	ck_assert_int_ne(db_exec(db, "INSERT INTO t WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL"
+				     " SELECT i + 1 FROM n WHERE i < 80) SELECT zeroblob(1 << 20)"
+				     " FROM n"),
+			 SQLITE_OK);
+	ck_assert_int_eq(copy_error(c), ENOBUFS);
+	ck_assert(copy_has_room(c, NULL, NULL)); /* so that whoever waits comes to know */
+	db_close(db);
+	copy_leave(c);
+	atomic_store(&hold_after, -1);
+	ck_assert(copy_discard(c));
 }
 END_TEST
 
@@ -318,12 +442,16 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_copy_can_be_restored);
 	tcase_add_test(t, commits_go_on_during_the_copy);
+	tcase_add_test(t, a_target_that_hangs_holds_nobody_up);
+	tcase_add_test(t, what_changes_again_and_again_is_copied);
 	tcase_add_test(t, a_file_that_is_there_stays);
 	tcase_add_test(t, a_file_that_appears_stays);
 	tcase_add_loop_test(t, some_names_are_refused, 0, sizeof(bad_names) / sizeof(bad_names[0]));
 	tcase_add_test(t, a_full_target_is_only_an_error);
 	tcase_add_test(t, a_target_that_fails_is_only_an_error);
 	tcase_add_test(t, a_close_gives_the_copy_up);
+	tcase_add_test(t, a_target_that_hangs_does_not_hold_up_a_close);
+	tcase_add_test(t, too_much_change_for_a_slow_target_is_only_an_error);
 	tcase_add_test(t, an_old_part_is_replaced);
 	suite_add_tcase(s, t);
 	return s;
