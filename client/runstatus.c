@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -27,7 +28,8 @@ static int signal_number(const char *name)
 		if (known != NULL && strcmp(known, name) == 0)
 			return i;
 	}
-	return 0;
+	/* The real-time ones have no names of their own, the daemon counts from the first. */
+	return strncmp(name, "RTMIN+", 6) == 0 ? SIGRTMIN + (int)strtol(name + 6, NULL, 10) : 0;
 }
 
 static int of_signal(const json_t *signal)

@@ -17,6 +17,9 @@ static inline bool viewer_sees_all(struct viewer v)
 	return v.uid == 0 || v.is_admin;
 }
 
+/* Sees no secrets, whoever asked: they are in the replies of job.get and job.submit alone. */
+#define VIEWER_WITHOUT_SECRETS ((struct viewer){ .uid = (uid_t)-1 })
+
 /* May @v know of, and change, jobs of @owner? */
 static inline bool viewer_may_see(struct viewer v, uid_t owner)
 {

@@ -110,14 +110,15 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 	const char *program =
 		json_string_value(json_array_get(json_object_get(a->doc.spec, "argv"), 0));
 	const json_t *env = json_object_get(a->doc.spec, "env");
-	const char *own_path = json_string_value(json_object_get(env, "PATH"));
+	bool has_path = json_object_get(env, "PATH"); /* its value is a secret, as all of env */
 
 	if (error == ENOENT && !strchr(program, '/'))
 		return aw_fail(err, AW_SPAWN,
 			       "cannot run \"%s\": there is no such program in %s, or the "
 			       "interpreter its first line names does not exist; install it, or "
 			       "give its whole path",
-			       program, own_path ? own_path : "the worker's PATH");
+			       program,
+			       has_path ? "the PATH that its env sets" : "the worker's PATH");
 	if (error == ENOENT)
 		return aw_fail(err, AW_SPAWN,
 			       "cannot run \"%s\": the file, or the interpreter its first line "

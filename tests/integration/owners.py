@@ -44,8 +44,17 @@ class Owners(TestCase):
         self.assertEqual(c.get(worker["id"])["spec"]["env"]["PASSWORD"], "hush")
         listed = [j for j in c.list_all() if j["id"] == worker["id"]][0]
         self.assertEqual(listed["spec"]["env"]["PASSWORD"], "***")
-        c.call("job.cancel", {"ids": [job["id"], worker["id"]]})
+        for number in (job["id"], worker["id"]):
+            replies = [c.call("job.update", {"id": number, "priority": 1}),
+                       c.call("job.hold", {"ids": [number]}),
+                       c.call("job.wait", {"ids": [number], "timeout": 0}),
+                       c.call("job.cancel", {"ids": [number]})]
+            for text in map(json.dumps, replies):
+                self.assertNotRegex(text, "hush|word@|letter")
         c.wait(job["id"], worker["id"])
+        e = c.wait_one(c.submit("worker", argv=["nothing-of-that-name"],
+                                env={"PATH": "/hush"})["id"])["error"]
+        self.assertEqual((e["code"], "hush" in json.dumps(e)), ("spawn", False))
         for secret in ("hush", "word@", "letter"):
             self.assertNotIn(secret, d.log())
 

@@ -485,6 +485,8 @@ START_TEST(status_of_run_worker)
 		{ "{'outcome':'failed','result':{'exit':7},'error':{'code':'exit','exit':7}}", 7 },
 		{ "{'outcome':'failed','error':{'code':'signal','signal':'SIGKILL'}}", 137 },
 		{ "{'outcome':'failed','error':{'code':'signal','signal':'SEGV'}}", 139 },
+		{ "{'outcome':'failed','error':{'code':'signal','signal':'SIGRTMIN+6'}}",
+		  128 + 34 + 6 },
 		{ "{'outcome':'failed','result':{'signal':15},'error':{'code':'signal'}}", 143 },
 		{ "{'outcome':'timed_out','error':{'code':'timeout'}}", 124 },
 		{ "{'outcome':'cancelled','error':{'code':'cancelled'}}", 130 },

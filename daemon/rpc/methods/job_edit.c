@@ -291,7 +291,7 @@ static void on_read_back(struct store_op *op)
 		fail_update(u, &err);
 		return;
 	}
-	engine_print_job(&b, &u->get.jobs[0], rpc_viewer(u->call), true);
+	engine_print_job(&b, &u->get.jobs[0], VIEWER_WITHOUT_SECRETS, true);
 	rpc_finish_text(u->call, b.data, b.len);
 	buf_fini(&b);
 	update_free(u);
