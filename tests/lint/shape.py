@@ -11,7 +11,6 @@ import lint  # noqa: E402
 
 COLUMNS = 100
 FILE_LINES = 800
-TEST_FILE_LINES = 1500  # long tables, and fakes in one file with what they fake
 FUNCTION_LINES = 100
 TAB = 8
 
@@ -60,7 +59,7 @@ def check_config_first(report, path, lines):
 def check_lengths(report, path, text):
     lines = text.split("\n")
     n = len(lines) - 1
-    most = LONG_FILES.get(path, TEST_FILE_LINES if path.startswith("tests/") else FILE_LINES)
+    most = LONG_FILES.get(path, FILE_LINES)
     if n > most:
         report.add(path, n, f"{n} lines, at most {most}")
     begin, name = None, None

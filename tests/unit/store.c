@@ -4,9 +4,8 @@
 #include "tests/unit/store_fixture.h"
 
 #include <errno.h>
-#include <poll.h>
 
-#define DAY_MS INT64_C(86400000)
+/* Jobs and their attempts: inserted, changed, read again. */
 
 /* ---- inserting and reading ---- */
 
@@ -261,14 +260,6 @@ END_TEST
 
 /* ---- attempts ---- */
 
-static struct store_load load(int64_t id)
-{
-	struct store_load l = { .id = id };
-
-	ck_assert_int_eq(fx_run(&l.op, STORE_LOAD), 0);
-	return l;
-}
-
 START_TEST(notes_are_loaded_again)
 {
 	int64_t id = fx_insert_one();
@@ -282,7 +273,7 @@ START_TEST(notes_are_loaded_again)
 	note = (struct store_note){ .id = id, .attempt = 1, .saved_json = "{\"etag\":\"x\"}" };
 	ck_assert_int_eq(fx_run(&note.op, STORE_NOTE), 0);
 	fx_restart();
-	l = load(id);
+	l = fx_load(id);
 	ck_assert_str_eq(l.spec, FX_SPEC);
 	ck_assert(!l.damaged);
 	ck_assert_str_eq(l.executor, "process");
@@ -316,14 +307,14 @@ START_TEST(a_stop_is_loaded_again)
 	c.message = "too slow";
 	ck_assert_int_eq(fx_run(&c.op, STORE_CHANGE), 0);
 	fx_restart();
-	l = load(id);
+	l = fx_load(id);
 	ck_assert_int_eq(l.why, STOP_TIMEOUT);
 	ck_assert_uint_eq(l.by_uid, 42);
 	ck_assert_str_eq(l.message, "too slow");
 	store_load_fini(&l);
 	/* A retry after a timeout forgets it. */
 	ck_assert_int_eq(fx_move(id, 1, JOB_STOPPING, JOB_WAITING), 0);
-	l = load(id);
+	l = fx_load(id);
 	ck_assert_int_eq(l.why, STOP_NONE);
 	ck_assert_ptr_null(l.message);
 	ck_assert_ptr_null(l.executor);
@@ -354,7 +345,7 @@ static void lose(int64_t id, uint32_t attempt, int64_t after_ms, bool is_orderly
 
 static unsigned n_losses(int64_t id)
 {
-	struct store_load l = load(id);
+	struct store_load l = fx_load(id);
 
 	store_load_fini(&l);
 	return l.n_losses;
@@ -382,135 +373,6 @@ START_TEST(losses_in_a_row_are_counted)
 	fx_close();
 	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM attempt"), 7);
 	ck_assert_int_eq(fx_raw_int("SELECT due FROM job"), FX_NOW_MS + 90000);
-}
-END_TEST
-
-/* ---- keys (R2.6) ---- */
-
-static struct store_new_job keyed(uid_t uid, const char *key, const char *spec)
-{
-	struct store_new_job job = fx_job();
-
-	job.uid = uid;
-	job.key = key;
-	job.spec = spec;
-	job.spec_len = strlen(spec);
-	return job;
-}
-
-START_TEST(a_key_gives_the_first_job)
-{
-	struct store_new_job a = keyed(1, "k", "{}"), b = keyed(1, "k", "{}");
-	struct store_new_job c = keyed(1, "k", "{\"x\":1}"), d = keyed(2, "k", "{\"x\":1}");
-	struct store_new_job e = keyed(1, "k2", "{}");
-
-	ck_assert_int_eq(fx_insert(&a, 1), 0);
-	ck_assert(!a.existing);
-	ck_assert_int_eq(fx_insert(&b, 1), 0);
-	ck_assert(b.existing);
-	ck_assert_int_eq(b.id, a.id);
-	ck_assert_int_eq(fx_insert(&c, 1), -EEXIST);
-	ck_assert_int_eq(fx_insert(&d, 1), 0);
-	ck_assert(!d.existing);
-	ck_assert_int_eq(fx_insert(&e, 1), 0);
-	ck_assert_int_eq(e.id, 3); /* the conflict used up nothing */
-	fx_restart();
-	ck_assert_int_eq(fx_insert(&b, 1), 0);
-	ck_assert(b.existing);
-	ck_assert_int_eq(b.id, a.id);
-}
-END_TEST
-
-START_TEST(a_key_may_come_twice_in_a_request)
-{
-	struct store_new_job jobs[] = {
-		keyed(1, "a", "{}"), keyed(1, "b", "{}"), fx_job(),
-		keyed(1, "a", "{}"), keyed(2, "a", "[]"), keyed(1, "c", "{}"),
-		keyed(1, "b", "{}"),
-	};
-	static const int64_t ids[] = { 1, 2, 3, 1, 4, 5, 2 };
-	static const bool existing[] = { false, false, false, true, false, false, true };
-
-	ck_assert_int_eq(fx_insert(jobs, 7), 0);
-	for (int i = 0; i < 7; i++) {
-		ck_assert_int_eq(jobs[i].id, ids[i]);
-		ck_assert_int_eq(jobs[i].existing, existing[i]);
-	}
-	ck_assert_int_eq(fx_insert_one(), 6);
-}
-END_TEST
-
-START_TEST(a_conflict_inserts_nothing)
-{
-	struct store_new_job first = keyed(1, "old", "{}");
-	struct store_new_job known[] = { fx_job(), keyed(1, "new", "{}"), keyed(1, "old", "[]") };
-	struct store_new_job twice[] = { keyed(1, "x", "{}"), fx_job(), keyed(1, "x", "[]") };
-	struct store_insert in = { .jobs = known, .n = 3, .at = fx_at(0) };
-	struct store_stats st;
-
-	ck_assert_int_eq(fx_insert(&first, 1), 0);
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), -EEXIST);
-	ck_assert_uint_eq(in.conflict, 2);
-	in.jobs = twice;
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), -EEXIST);
-	ck_assert_uint_eq(in.conflict, 2);
-	store_stats(fx.store, &st);
-	ck_assert_uint_eq(st.by_state[JOB_WAITING], 1);
-	ck_assert_int_eq(fx_insert_one(), 2);
-	fx_close();
-	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM submit_key"), 1);
-	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM doc"), 2);
-}
-END_TEST
-
-/* Two requests in one transaction: the second sees the first. */
-START_TEST(a_key_is_known_within_a_transaction)
-{
-	struct store_new_job a = keyed(1, "k", "{}"), b = keyed(1, "k", "{}");
-	struct store_new_job c = keyed(1, "k", "[]");
-	struct store_insert ia = { .jobs = &a, .n = 1, .at = fx_at(0) }, ib = ia, ic = ia;
-	size_t want = fx.n_done + 3;
-
-	ib.jobs = &b;
-	ic.jobs = &c;
-	fx_submit(&ia.op, STORE_INSERT);
-	fx_submit(&ib.op, STORE_INSERT);
-	fx_submit(&ic.op, STORE_INSERT);
-	while (fx.n_done < want)
-		loop_turn(true);
-	ck_assert_int_eq(ia.op.result, 0);
-	ck_assert_int_eq(ib.op.result, 0);
-	ck_assert_int_eq(ic.op.result, -EEXIST);
-	ck_assert(!a.existing);
-	ck_assert(b.existing);
-	ck_assert_int_eq(a.id, b.id);
-}
-END_TEST
-
-START_TEST(a_key_expires_a_day_after_the_end)
-{
-	struct store_new_job job = keyed(1, "k", "{}");
-	struct store_insert in = { .jobs = &job, .n = 1, .at = fx_at(0) };
-	struct store_remove rm = { .id = 1 };
-
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), 0);
-	in.at = fx_at(30 * DAY_MS); /* it lives: never */
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), 0);
-	ck_assert(job.existing);
-	ck_assert_int_eq(fx_move(1, 0, JOB_WAITING, JOB_DONE), 0); /* ended at 1000 ms */
-	ck_assert_int_eq(fx_run(&rm.op, STORE_REMOVE), 0);
-	in.at = fx_at(DAY_MS + 999); /* removed, but still known */
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), 0);
-	ck_assert(job.existing);
-	ck_assert_int_eq(job.id, 1);
-	in.at = fx_at(DAY_MS + 1000);
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), 0);
-	ck_assert(!job.existing);
-	ck_assert_int_eq(job.id, 2);
-	/* And the new owner of the key is the one to be found. */
-	ck_assert_int_eq(fx_run(&in.op, STORE_INSERT), 0);
-	ck_assert(job.existing);
-	ck_assert_int_eq(job.id, 2);
 }
 END_TEST
 
@@ -575,228 +437,10 @@ START_TEST(queues_are_kept)
 }
 END_TEST
 
-/* ---- restart ---- */
-
-static struct {
-	struct store_live jobs[16];
-	char queue[16][16];
-	size_t n;
-} live;
-
-static void on_live(void *arg, const struct store_live *job)
-{
-	ck_assert_ptr_eq(arg, &live);
-	ck_assert_uint_lt(live.n, 16);
-	live.jobs[live.n] = *job;
-	snprintf(live.queue[live.n], sizeof(live.queue[0]), "%s", job->queue ? job->queue : "-");
-	live.n++;
-}
-
-static void read_live(void)
-{
-	live.n = 0;
-	ck_assert_int_eq(store_each_live(fx.store, on_live, &live), 0);
-}
-
-static struct store_insert during[300];
-static struct store_new_job during_jobs[300];
-static size_t n_during;
-
-static void on_live_submit(void *arg, const struct store_live *job)
-{
-	(void)arg, (void)job;
-	during_jobs[n_during] = fx_job();
-	during[n_during] = (struct store_insert){
-		.jobs = &during_jobs[n_during], .n = 1, .at = fx_at(0)
-	};
-	fx_submit(&during[n_during].op, STORE_INSERT);
-	n_during++;
-}
-
-/* The connection belongs to one thread at a time: to the loop's until the loop runs. */
-START_TEST(what_start_up_submits_waits_for_the_loop)
-{
-	struct store_new_job jobs[300];
-	struct store_stats st;
-	size_t done;
-
-	for (size_t i = 0; i < 300; i++)
-		jobs[i] = fx_job();
-	ck_assert_int_eq(fx_insert(jobs, 300), 0);
-	fx_restart();
-	n_during = 0;
-	done = fx.n_done;
-	ck_assert_int_eq(store_each_live(fx.store, on_live_submit, NULL), 0);
-	ck_assert_uint_eq(n_during, 300);
-	(void)poll(NULL, 0, 20); /* time enough for a thread that has been given something */
-	store_stats(fx.store, &st);
-	ck_assert_uint_eq(st.n_commits, 0);
-	while (fx.n_done < done + 300)
-		loop_turn(true);
-	for (size_t i = 0; i < 300; i++)
-		ck_assert_int_eq(during_jobs[i].id, (int64_t)(301 + i));
-}
-END_TEST
-
-START_TEST(a_restart_finds_the_unfinished_jobs)
-{
-	struct store_new_job timer = fx_job();
-	struct store_stats st;
-
-	timer.kind = JOB_TIMER;
-	timer.queue = NULL;
-	timer.priority = 5;
-	timer.due = fx_at(777);
-	fx_done_job();
-	ck_assert_int_eq(fx_insert(&timer, 1), 0);
-	fx_insert_one();
-	fx_move(3, 0, JOB_WAITING, JOB_RUNNING);
-	fx_insert_one();
-	fx_move(4, 0, JOB_WAITING, JOB_RUNNING);
-	fx_move(4, 1, JOB_RUNNING, JOB_STOPPING);
-	fx_restart();
-	read_live();
-	ck_assert_uint_eq(live.n, 3);
-	ck_assert_int_eq(live.jobs[0].id, 2);
-	ck_assert_int_eq(live.jobs[0].kind, JOB_TIMER);
-	ck_assert_int_eq(live.jobs[0].state, JOB_WAITING);
-	ck_assert_str_eq(live.queue[0], "-");
-	ck_assert_int_eq(live.jobs[0].priority, 5);
-	ck_assert_uint_eq(live.jobs[0].uid, 1000);
-	ck_assert_int_eq(live.jobs[0].due.wall.ms, fx_at(777).wall.ms);
-	ck_assert_int_eq(live.jobs[0].due.boot.ns, fx_at(777).boot.ns);
-	ck_assert_int_eq(live.jobs[1].state, JOB_RUNNING);
-	ck_assert_uint_eq(live.jobs[1].attempt, 1);
-	ck_assert_str_eq(live.queue[1], "worker");
-	ck_assert_int_eq(live.jobs[1].due.wall.ms, 0);
-	ck_assert_int_eq(live.jobs[2].state, JOB_STOPPING);
-	store_stats(fx.store, &st);
-	ck_assert_uint_eq(st.by_state[JOB_WAITING], 1);
-	ck_assert_uint_eq(st.by_state[JOB_RUNNING], 1);
-	ck_assert_uint_eq(st.by_state[JOB_STOPPING], 1);
-	ck_assert_uint_eq(st.by_state[JOB_DONE], 1);
-	ck_assert_uint_eq(st.by_outcome[JOB_SUCCEEDED], 1);
-}
-END_TEST
-
-/* R5.1: CLOCK_BOOTTIME of another boot says nothing. */
-START_TEST(another_boot_drops_boot_times)
-{
-	struct store_new_job job = fx_job();
-
-	job.due = fx_at(777);
-	ck_assert_int_eq(fx_insert(&job, 1), 0);
-	fx_close();
-	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM boot"), 1);
-	fx_raw("UPDATE boot SET boot_id = 'another'");
-	fx_open();
-	read_live();
-	ck_assert_int_eq(live.jobs[0].due.wall.ms, fx_at(777).wall.ms);
-	ck_assert_int_eq(live.jobs[0].due.boot.ns, 0);
-	ck_assert_int_eq(fx_insert(&job, 1), 0);
-	fx_restart();
-	read_live();
-	ck_assert_int_eq(live.jobs[0].due.boot.ns, 0);
-	ck_assert_int_eq(live.jobs[1].due.boot.ns, fx_at(777).boot.ns);
-}
-END_TEST
-
-/* ---- damage (R1.12) ---- */
-
-static const char *const damages[] = {
-	"UPDATE doc SET spec = replace(spec, 'true', 'trux')",
-	"UPDATE job SET uid = 0",
-	"UPDATE job SET gid = 0",
-	"UPDATE job SET kind = 'fetch'",
-	"UPDATE job SET submitted = submitted + 1",
-	"UPDATE job SET hash = hash + 1",
-	"DELETE FROM doc",
-};
-
-START_TEST(damaged_rows_are_noticed)
-{
-	int64_t id = fx_insert_one();
-	struct store_change c = fx_change(id, 0, JOB_WAITING, JOB_RUNNING);
-	struct store_load l;
-
-	fx_close();
-	fx_raw(damages[_i]);
-	fx_open();
-	l = load(id);
-	ck_assert(l.damaged);
-	ck_assert_ptr_nonnull(l.spec);
-	store_load_fini(&l);
-	ck_assert_int_eq(fx_run(&c.op, STORE_CHANGE), 0);
-	ck_assert(c.damaged);
-	ck_assert_ptr_nonnull(c.spec);
-	store_change_fini(&c);
-}
-END_TEST
-
-/* ---- closing ---- */
-
-START_TEST(close_answers_everything)
-{
-	struct store_new_job jobs[10];
-	struct store_insert ops[10];
-	struct store_list list = { .limit = 100, .max_bytes = 1 << 20, .uid = STORE_ANY_UID };
-
-	for (int i = 0; i < 10; i++) {
-		jobs[i] = fx_job();
-		ops[i] = (struct store_insert){ .jobs = &jobs[i], .n = 1, .at = fx_at(0) };
-		fx_submit(&ops[i].op, STORE_INSERT);
-	}
-	fx_submit(&list.op, STORE_LIST);
-	fx_close();
-	ck_assert_uint_eq(fx.n_done, 11);
-	ck_assert_uint_eq(list.n, 10);
-	store_list_fini(&list);
-	ck_assert_int_eq(fx_raw_int("SELECT count(*) FROM job"), 10);
-	ck_assert_int_eq(fx_raw_int("SELECT value FROM meta WHERE key = 'clean'"), 1);
-}
-END_TEST
-
-START_TEST(an_orderly_close_leaves_no_log)
-{
-	cleanup_free char *wal = fx_path("awaitd.db-wal");
-	cleanup_free char *shm = fx_path("awaitd.db-shm");
-
-	fx_insert_one();
-	ck_assert_int_eq(access(wal, F_OK), 0);
-	ck_assert_int_eq(access(shm, F_OK), -1); /* exclusive: no shared memory (R1.1) */
-	fx_close();
-	ck_assert_int_eq(access(wal, F_OK), -1);
-}
-END_TEST
-
-/* R1.7: the log is laid out at the start and does not grow under load. */
-START_TEST(the_log_stays_small)
-{
-	struct store_stats st;
-	int64_t first;
-
-	fx_insert_one();
-	store_stats(fx.store, &st);
-	first = st.wal_bytes;
-	ck_assert_int_gt(first, 4 << 20);
-	for (int i = 0; i < 30; i++) {
-		struct store_new_job *jobs = xcalloc(2000, sizeof(*jobs));
-
-		for (int k = 0; k < 2000; k++)
-			jobs[k] = fx_job();
-		ck_assert_int_eq(fx_insert(jobs, 2000), 0);
-		free(jobs);
-	}
-	store_stats(fx.store, &st);
-	ck_assert_int_eq(st.wal_bytes, first);
-	ck_assert_int_gt(st.db_bytes, 4 << 20);
-}
-END_TEST
-
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store");
-	TCase *t = tcase_create("requests");
+	TCase *t = tcase_create("store");
 
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_set_timeout(t, 60);
@@ -811,20 +455,8 @@ static Suite *suite(void)
 	tcase_add_test(t, notes_are_loaded_again);
 	tcase_add_test(t, a_stop_is_loaded_again);
 	tcase_add_test(t, losses_in_a_row_are_counted);
-	tcase_add_test(t, a_key_gives_the_first_job);
-	tcase_add_test(t, a_key_may_come_twice_in_a_request);
-	tcase_add_test(t, a_conflict_inserts_nothing);
-	tcase_add_test(t, a_key_is_known_within_a_transaction);
-	tcase_add_test(t, a_key_expires_a_day_after_the_end);
 	tcase_add_test(t, remove_takes_all_that_belongs_to_a_job);
 	tcase_add_test(t, queues_are_kept);
-	tcase_add_test(t, what_start_up_submits_waits_for_the_loop);
-	tcase_add_test(t, a_restart_finds_the_unfinished_jobs);
-	tcase_add_test(t, another_boot_drops_boot_times);
-	tcase_add_loop_test(t, damaged_rows_are_noticed, 0, sizeof(damages) / sizeof(damages[0]));
-	tcase_add_test(t, close_answers_everything);
-	tcase_add_test(t, an_orderly_close_leaves_no_log);
-	tcase_add_test(t, the_log_stays_small);
 	suite_add_tcase(s, t);
 	return s;
 }

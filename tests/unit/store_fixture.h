@@ -237,6 +237,14 @@ static inline int64_t fx_done_job(void)
 	return id;
 }
 
+static inline struct store_load fx_load(int64_t id)
+{
+	struct store_load l = { .id = id };
+
+	ck_assert_int_eq(fx_run(&l.op, STORE_LOAD), 0);
+	return l;
+}
+
 /* ---- behind the store's back; it must be closed ---- */
 
 static inline sqlite3 *fx_raw_open(void)
