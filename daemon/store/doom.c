@@ -19,7 +19,7 @@ struct doomed {
 	int64_t root;
 	int64_t *groups; /* owns; the compositions in it, sorted */
 	size_t n_groups;
-	struct victims left; /* to be taken away still; empty = not looked at yet */
+	struct victims left; /* to be taken away still */
 };
 
 static int by_value(const void *a, const void *b)
@@ -57,7 +57,8 @@ void doom_fini(struct store *s)
 		free_first(s);
 }
 
-static void add_to_list(struct store *s, const struct victims *tree)
+/* Takes what is in @tree: to find all parts once more would hold up commits once more. */
+static void add_to_list(struct store *s, struct victims *tree)
 {
 	struct doomed *d = xcalloc(1, sizeof(*d)), **end = &s->doomed;
 
@@ -70,6 +71,8 @@ static void add_to_list(struct store *s, const struct victims *tree)
 		if (rows_is_group(tree->list[i].kind))
 			d->groups[d->n_groups++] = tree->list[i].id;
 	qsort(d->groups, d->n_groups, sizeof(*d->groups), by_value);
+	d->left = *tree;
+	*tree = (struct victims){ 0 };
 	while (*end)
 		end = &(*end)->next;
 	*end = d;
@@ -83,7 +86,7 @@ static int run_for(struct store *s, enum sql_id what, int64_t id)
 	return sql_run(stmt);
 }
 
-int doom_add(struct store *s, const struct victims *tree)
+int doom_add(struct store *s, struct victims *tree)
 {
 	int64_t root = tree->list[0].id;
 	int rc = run_for(s, SQL_DOOMED_INSERT, root);
@@ -126,7 +129,7 @@ int doom_load(struct store *s)
 static int step_first(struct store *s, size_t max, size_t *n)
 {
 	struct victims *left = &s->doomed->left;
-	int rc = left->n == 0 ? victims_collect(s, s->doomed->root, left) : SQLITE_OK;
+	int rc = SQLITE_OK;
 
 	while (left->n > 0 && *n < max && rc == SQLITE_OK) {
 		rc = remove_victim(s, &left->list[--left->n]);

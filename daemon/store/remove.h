@@ -49,7 +49,7 @@ int remove_victim(struct store *s, const struct victim *v);
 /* Read again what the file says is doomed: at the start, and after a rollback. */
 int doom_load(struct store *s);
 void doom_fini(struct store *s);
-int doom_add(struct store *s, const struct victims *tree);
+int doom_add(struct store *s, struct victims *tree); /* takes the list, which is empty then */
 /* Take away up to @max of the jobs that are doomed; *ret_n = how many. */
 int doom_step(struct store *s, size_t max, size_t *ret_n);
 

@@ -100,6 +100,7 @@ static const char *const texts[N_SQL] = {
 		" UNION SELECT job.id, job.parent, job.outcome FROM around"
 		" CROSS JOIN job ON job.id = around.parent WHERE around.outcome IS NOT NULL)"
 		" SELECT id FROM around WHERE outcome IS NULL LIMIT 1",
+	[SQL_NEEDED_BETWEEN] = "SELECT 1 FROM need WHERE on_job BETWEEN ?1 AND ?2 LIMIT 1",
 	[SQL_EVENT_PREV] = "SELECT prev, job FROM event WHERE seq = ?1",
 	[SQL_EVENT_DELETE] = "DELETE FROM event WHERE seq = ?1",
 	[SQL_ENDING_KEPT] = "SELECT kept FROM ending WHERE job = ?1",

@@ -404,6 +404,25 @@ START_TEST(a_large_tree_goes_in_steps)
 }
 END_TEST
 
+START_TEST(a_large_tree_of_which_a_part_is_needed_stays)
+{
+	enum { N = 400 };
+	int64_t tree = ended_tree(N);
+	struct store_need need = { .job = tree + N + 1, .place = STORE_NO_PLACE };
+	struct store_new_job job = fx_job();
+	struct store_remove rm = { .id = tree };
+
+	job.needs = &need;
+	job.n_needs = 1;
+	ck_assert_int_eq(fx_insert(&job, 1), 0);
+	ck_assert_int_eq(fx_run(&rm.op, STORE_REMOVE), -EDEADLK);
+	ck_assert_int_eq(rm.blocker, job.id);
+	ck_assert_int_eq(fx_move(job.id, 0, JOB_WAITING, JOB_DONE), 0);
+	ck_assert_int_eq(fx_run(&rm.op, STORE_REMOVE), 0);
+	ck_assert(!is_there(tree));
+}
+END_TEST
+
 START_TEST(large_trees_go_by_age_too)
 {
 	int64_t first = ended_tree(400), second = ended_tree(700);
@@ -567,6 +586,7 @@ static Suite *suite(void)
 	tcase_add_test(t, who_was_needed_is_not_forgotten_early);
 	tcase_add_test(t, a_small_tree_goes_as_one);
 	tcase_add_test(t, a_large_tree_goes_in_steps);
+	tcase_add_test(t, a_large_tree_of_which_a_part_is_needed_stays);
 	tcase_add_test(t, large_trees_go_by_age_too);
 	tcase_add_test(t, much_goes_in_small_steps);
 	tcase_add_test(t, others_come_first);
