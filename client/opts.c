@@ -5,6 +5,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,16 +51,25 @@ int opts_id(const char *text, int64_t *ret_id, struct aw_err *err)
 
 json_t *opts_ids(int n_args, char **argv, struct aw_err *err)
 {
-	json_t *ids = json_array();
+	json_t *ids = json_array(), *seen = json_object();
 	int64_t id = 0;
 
 	for (int i = 0; i < n_args; i++) {
+		char key[24];
+
 		if (opts_id(argv[i], &id, err) < 0) {
 			json_decref(ids);
-			return NULL;
+			ids = NULL;
+			break;
 		}
-		json_array_append_new(ids, json_integer(id));
+		/* Once is enough; and of many ids, the second one may go into another request. */
+		snprintf(key, sizeof(key), "%" PRId64, id);
+		if (json_object_get(seen, key) == NULL) {
+			json_object_set_new(seen, key, json_true());
+			json_array_append_new(ids, json_integer(id));
+		}
 	}
+	json_decref(seen);
 	return ids;
 }
 

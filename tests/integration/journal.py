@@ -3,6 +3,7 @@
 """The log: fields in the journal, and readers that do not read stall nobody."""
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -18,7 +19,6 @@ MOUNT = ('mount -t tmpfs journal-test /run && mkdir -p /run/systemd/journal && '
 
 def can_mount():
     """A mount namespace of our own, to put a journal where libsystemd looks for one."""
-    import subprocess
     return os.getuid() == 0 and subprocess.run(
         ["unshare", "-m", "mount", "-t", "tmpfs", "journal-test", "/run"],
         capture_output=True).returncode == 0
@@ -103,6 +103,19 @@ class Stalled(TestCase):
         d.spawn = spawn
         thread.join(scaled(20))
         self.assertIn(b"stopped", lines[-1])
+
+    def test_closed_standard_descriptors(self):
+        """Nothing of the daemon's own stands in their place, where the log would go into it."""
+        d = self.daemon(start=False)
+        words = d.command()
+        d.process = subprocess.Popen(
+            ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], env=d.env, cwd=d.dir,
+            preexec_fn=die_with_us, start_new_session=True)
+        wait_until(lambda: os.path.exists(d.socket), 20, "the daemon listens")
+        for fd in range(3):
+            self.assertEqual(os.readlink(f"/proc/{d.process.pid}/fd/{fd}"), "/dev/null")
+        c = self.client(d)
+        self.assert_done(c.wait_one(c.call("job.submit", d.shell("cat", stdin="x"))["id"]))
 
     def test_the_stop_does_not_wait_for_a_terminal(self):
         d = self.daemon(start=False)

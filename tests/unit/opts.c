@@ -473,6 +473,22 @@ START_TEST(ids_are_positive_integers)
 }
 END_TEST
 
+START_TEST(an_id_counts_once)
+{
+	char *argv[] = { (char[]){ "7" }, (char[]){ "12" }, (char[]){ "007" }, (char[]){ "12" },
+			 (char[]){ "3" } };
+	struct aw_err err = { 0 };
+	json_t *ids = opts_ids(5, argv, &err), *expected = json_pack("[i, i, i]", 7, 12, 3);
+
+	ck_assert(json_equal(ids, expected));
+	json_decref(ids);
+	json_decref(expected);
+	argv[3][0] = 'x';
+	ck_assert_ptr_null(opts_ids(5, argv, &err));
+	aw_err_fini(&err);
+}
+END_TEST
+
 /* Interface, section 5: what "run worker" exits with. */
 START_TEST(status_of_run_worker)
 {
@@ -541,6 +557,7 @@ int main(void)
 	tcase_add_test(rest, paths_from_here);
 	tcase_add_test(rest, keys_rise);
 	tcase_add_test(rest, ids_are_positive_integers);
+	tcase_add_test(rest, an_id_counts_once);
 	tcase_add_test(rest, status_of_run_worker);
 	suite_add_tcase(suite, parsing);
 	suite_add_tcase(suite, keys);
