@@ -146,7 +146,13 @@ static int run_job(struct client *client, struct job_args *args)
 
 	if (status == STATUS_OK)
 		status = wait_by_kind(client, args, id);
-	return status == STATUS_OK ? finish(client, args, id) : status;
+	if (status == STATUS_OK)
+		status = finish(client, args, id);
+	/* It was never said, and the job did not go away with the daemon. */
+	if (status == STATUS_UNREACHABLE && id != 0)
+		out_note("it is job %lld, which is stored: \"awaitctl wait %lld\" asks again",
+			 (long long)id, (long long)id);
+	return status;
 }
 
 struct run_args {

@@ -161,6 +161,9 @@ int client_reconnect(struct client *client, int64_t *until_us)
 	for (;;) {
 		if (nap() || mono_now_us() >= *until_us)
 			return say_lost(client, -ECONNRESET);
+		if (client->give_up_us > 0 && mono_now_us() >= client->give_up_us)
+			return out_fail(STATUS_TIMED_OUT, "timeout",
+					"the time ran out while the daemon was away");
 		if (conn_open_again(&client->conn) == 0)
 			break;
 		if (!is_told)

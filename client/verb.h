@@ -22,6 +22,8 @@ struct client {
 	const char *socket; /* borrows from argv; NULL = not given */
 	bool is_json;
 	struct conn conn;
+	int64_t give_up_us; /* when to stop trying to reach a lost daemon, of mono_now_us(); 0 =
+			       when all patience is used up */
 	/* While a call waits: */
 	int64_t cancel_id;  /* the job that a signal cancels; 0 = none yet */
 	bool is_cancelling; /* a signal came */

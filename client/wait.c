@@ -184,6 +184,7 @@ static int wait_run(struct client *client, const struct verb *verb, int argc, ch
 			      .is_any = args.is_any,
 			      .until_us =
 				      args.timeout_us < 0 ? -1 : mono_now_us() + args.timeout_us };
+	client->give_up_us = w.until_us > 0 ? w.until_us : 0;
 	status = err.code != AW_OK ? verb_usage_error(verb, NULL, &err) : wait_all(&w, ids);
 	json_decref(ids);
 	aw_err_fini(&err);

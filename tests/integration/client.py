@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -337,6 +338,26 @@ class Client(TestCase):
         self.d.start()
         out, err = p.communicate(timeout=scaled(30))
         self.assertEqual(p.returncode, 0, (out, err))
+
+    def test_a_daemon_that_stays_away(self):
+        number = self.timer("600")
+        waits = self.d.ctl_spawn("wait", "--timeout", "1s", str(number))
+        runs = self.d.ctl_spawn("run", "timer", "600")
+        wait_until(lambda: len(self.c.list_all(state="running")) == 2, 20, "both run")
+        wait_until(lambda: self.c.call("daemon.stats")["connections"]["calls"] == 3, 20,
+                   "both wait")  # and this call itself
+        self.d.stop()
+        began = time.monotonic()
+        _, err = waits.communicate(timeout=scaled(20))
+        self.assertEqual(waits.returncode, 124, err)
+        self.assertLess(time.monotonic() - began, scaled(10), "its own time counts, not the 30 s")
+        runs.send_signal(signal.SIGINT)
+        _, err = runs.communicate(timeout=scaled(20))
+        self.assertEqual(runs.returncode, 3, err)
+        self.assertIn(f"job {number + 1}", err)
+        self.d.start()
+        c = self.client(self.d)
+        c.call("job.cancel", {"ids": [number, number + 1]})
 
     def test_closed_standard_descriptors(self):
         """The socket must not become standard input, or a message go into it."""
