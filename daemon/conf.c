@@ -16,6 +16,7 @@
 #include "daemon/confvalue.h"
 #include "daemon/log.h"
 #include "proto/buf.h"
+#include "proto/limits.h"
 #include "proto/xalloc.h"
 
 #define SECOND_US INT64_C(1000000)
@@ -24,6 +25,7 @@
 #define KIB INT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
+#define SYSTEM_PATH "/usr/local/bin:/usr/bin:/bin"
 
 /* The member and the type of its unit, so that the two cannot disagree. */
 #define AT(member) offsetof(struct conf, member)
@@ -41,11 +43,15 @@ const struct conf_setting conf_settings[] = {
 	{ "storage", "min_free", CONF_SIZE, AT(min_free_bytes), 0, 1024 * GIB, "64M", false,
 	  "with less space than this left on the disk no new jobs are taken; an eighth of the "
 	  "file system at most; 0 takes them until it is full" },
+	{ "storage", "check_max", CONF_SIZE, AT(check_max_bytes), 0, 1024 * GIB, "256M", false,
+	  "a database larger than this is not looked through at the start after a crash" },
 	{ "access", "socket_group", CONF_GROUP, AT(socket_group), 0, 0, "awaitd", false,
 	  "group that may use the system instance by a socket that awaitd makes itself; empty is "
 	  "its own" },
 	{ "access", "admin_group", CONF_GROUP, AT(admin_group), 0, 0, "awaitd-admin", true,
 	  "group that may see and change everybody's jobs in the system instance; empty is none" },
+	{ "access", "admin_refresh", CONF_DURATION, AT(admin_refresh_us), SECOND_US, HOUR_US,
+	  "1min", true, "how long an answer about admin_group is good before it is asked again" },
 	{ "quotas", "unfinished_jobs", CONF_COUNT, AT(quota_jobs), 0, 1000000000, "auto", true,
 	  "unfinished jobs that one user may have; root is exempt; 0 is any number; auto is 100000 "
 	  "in the system instance, else 0" },
@@ -75,6 +81,26 @@ const struct conf_setting conf_settings[] = {
 	  "limit of the queue \"fetch\" when it is made; queue.set changes it later" },
 	{ "queues", "worker_limit", CONF_COUNT, AT(worker_limit), 1, 100000, "auto", false,
 	  "limit of the queue \"worker\" when it is made; auto is twice the CPUs, at least 4" },
+	{ "queues", "hook_limit", CONF_COUNT, AT(hook_limit), 1, 100000, "4", false,
+	  "limit of the queue \"hook\" when it is made; see [hooks]" },
+	{ "jobs", "grace", CONF_DURATION, AT(grace_us), 0, HOUR_US, "5s", true,
+	  "between the polite stop and the kill, where a job does not say" },
+	{ "jobs", "max_grace", CONF_DURATION, AT(max_grace_us), 0, HOUR_US, "1h", true,
+	  "no job gets longer than this between the two, whatever it or a cancel says" },
+	{ "jobs", "retry_delay", CONF_DURATION, AT(retry_delay_us), 0, 10 * YEAR_US, "1s", true,
+	  "before the first retry, where a job does not say" },
+	{ "jobs", "retry_factor", CONF_NUMBER, AT(retry_factor), 1, JOB_RETRY_FACTOR_MAX, "2", true,
+	  "each delay is so many times the one before, where a job does not say" },
+	{ "jobs", "retry_max_delay", CONF_DURATION, AT(retry_max_delay_us), 0, 10 * YEAR_US, "5min",
+	  true, "a delay gets no longer, where a job does not say" },
+	{ "jobs", "retry_jitter", CONF_NUMBER, AT(retry_jitter), 0, 1, "0.1", true,
+	  "each delay is up to this part of it shorter or longer, where a job does not say" },
+	{ "jobs", "crash_loop_within", CONF_DURATION, AT(crash_loop_us), SECOND_US, HOUR_US, "10s",
+	  true, "an attempt that is cut off sooner than this after its start is a quick loss" },
+	{ "jobs", "crash_loop_attempts", CONF_COUNT, AT(crash_loop_attempts), 2, 100, "3", true,
+	  "quick losses in a row after which a job is not started again (crash_loop)" },
+	{ "jobs", "key_keep", CONF_DURATION, AT(key_keep_us), 24 * HOUR_US, 10 * YEAR_US, "24h",
+	  false, "how long an idempotency key is known after the end of its job" },
 	{ "history", "keep", CONF_DURATION, AT(history_keep_us), 0, 10 * YEAR_US, "30d", true,
 	  "how long jobs that are done stay, with their output, where they do not say so "
 	  "themselves; 0 is for ever" },
@@ -86,6 +112,23 @@ const struct conf_setting conf_settings[] = {
 	  "are removed; 0 is any size" },
 	{ "worker", "output_limit", CONF_SIZE, AT(output_limit_bytes), 4 * KIB, 1024 * GIB, "10M",
 	  true, "output kept of one attempt, the first and the last part of it" },
+	{ "worker", "output_wait", CONF_DURATION, AT(output_wait_us), 0, 60 * SECOND_US, "1s", true,
+	  "how long output may still come after the program has ended" },
+	{ "worker", "open_files", CONF_COUNT, AT(open_files), 16, 1048576, "1024", true,
+	  "files that a worker may have open; the daemon's own hard limit at most" },
+	{ "worker", "umask", CONF_MODE, AT(umask), 0, 0777, "auto", true,
+	  "permissions that files of workers do not get; auto is 0022 (user) or 0077 (system)" },
+	{ "worker", "path", CONF_SEARCH, AT(search_path), 0, 0, "auto", true,
+	  "PATH of workers, where a job does not say; auto is the daemon's own (user) or "
+	  "/usr/local/bin:/usr/bin:/bin (system)" },
+	{ "fetch", "connect_timeout", CONF_DURATION, AT(connect_timeout_us), SECOND_US,
+	  10 * YEAR_US, "30s", true, "how long connecting may take, where a job does not say" },
+	{ "fetch", "idle_timeout", CONF_DURATION, AT(idle_timeout_us), SECOND_US, 10 * YEAR_US,
+	  "1min", true, "how long nothing may arrive, where a job does not say" },
+	{ "fetch", "redirects", CONF_COUNT, AT(redirects), 0, JOB_REDIRECTS_MAX, "10", true,
+	  "how many redirects are followed, where a job does not say" },
+	{ "fetch", "max_size", CONF_SIZE, AT(max_size_bytes), 0, 1024 * 1024 * GIB, "0", true,
+	  "a fetch of more fails, where a job does not say; 0 is any size" },
 	{ "fetch", "output_roots", CONF_PATHS, AT(output_roots), 0, 0, "auto", true,
 	  "directories below which fetches may write; a relative output is below the first; "
 	  "auto is the home directory (user) or downloads/ in the state directory (system)" },
@@ -394,6 +437,14 @@ static int check_state_dir(const struct conf *c, struct aw_err *err)
 
 /* ---- all of it ---- */
 
+/* What cannot be shown (daemon.info) is not taken over. */
+static const char *default_search_path(const struct conf *c)
+{
+	const char *ours = c->is_system ? NULL : getenv("PATH");
+
+	return ours && *ours && utf8_is_text(ours, strlen(ours)) ? ours : SYSTEM_PATH;
+}
+
 static int fill_auto(struct conf *c, struct aw_err *err)
 {
 	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -408,6 +459,10 @@ static int fill_auto(struct conf *c, struct aw_err *err)
 		c->worker_limit = n_cpus > 2 ? 2 * n_cpus : 4;
 	if (!c->allow_networks.list)
 		(void)conf_networks_add(&c->allow_networks, c->is_system ? "none" : "any");
+	if (c->umask < 0)
+		c->umask = c->is_system ? 0077 : 0022;
+	if (!c->search_path)
+		c->search_path = xstrdup(default_search_path(c));
 	if (c->output_roots)
 		return 0;
 	root = downloads = xasprintf("%s/downloads", c->state_dir);
@@ -428,13 +483,29 @@ static void set_defaults(struct conf *c)
 	}
 }
 
+/* Settings that must fit one another. */
+static int check_pairs(const struct conf *c, const char *path, struct aw_err *err)
+{
+	if (c->output_hard_bytes < c->output_soft_bytes)
+		return aw_fail(err, AW_PARAMS,
+			       "%s: [connections] output_hard is less than output_soft", path);
+	if (c->reserved_for_root >= c->max_connections)
+		return aw_fail(err, AW_PARAMS,
+			       "%s: [connections] reserved_for_root leaves nothing of "
+			       "max_connections",
+			       path);
+	if (c->max_grace_us < c->grace_us)
+		return aw_fail(err, AW_PARAMS, "%s: [jobs] max_grace is less than grace", path);
+	return 0;
+}
+
 static int load(struct conf *c, struct aw_err *err)
 {
 	cleanup_free char *config = NULL;
 	const struct conf_flags *f = &c->flags;
 
 	set_defaults(c);
-	c->quota_jobs = c->quota_bytes = -1;
+	c->quota_jobs = c->quota_bytes = c->umask = -1;
 	if (find_places(c, &config, err) < 0 || read_file(c, config, f->config, err) < 0)
 		return -EINVAL;
 	if (f->log_level) {
@@ -445,16 +516,8 @@ static int load(struct conf *c, struct aw_err *err)
 				"--log-level %.40s: choose debug, info, notice, warning or err",
 				f->log_level);
 	}
-	if (c->output_hard_bytes < c->output_soft_bytes)
-		return aw_fail(err, AW_PARAMS,
-			       "%s: [connections] output_hard is less than output_soft",
-			       c->config_path ? c->config_path : config);
-	if (c->reserved_for_root >= c->max_connections)
-		return aw_fail(err, AW_PARAMS,
-			       "%s: [connections] reserved_for_root leaves nothing of "
-			       "max_connections",
-			       c->config_path ? c->config_path : config);
-	if (fill_auto(c, err) < 0)
+	if (check_pairs(c, c->config_path ? c->config_path : config, err) < 0 ||
+	    fill_auto(c, err) < 0)
 		return -EINVAL;
 	return check_state_dir(c, err);
 }
@@ -481,6 +544,7 @@ void conf_free(struct conf *c)
 	free(c->config_path);
 	conf_paths_free(c->output_roots);
 	free(c->proxy);
+	free(c->search_path);
 	free(c->ca_file);
 	free(c->hook_program);
 	free(c->allow_networks.list);

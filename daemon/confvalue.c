@@ -47,6 +47,27 @@ static const char *set_count(int64_t *to, const char *text)
 	return errno || end == text || *end ? "is no whole number" : NULL;
 }
 
+static const char *set_number(double *to, const char *text)
+{
+	char *end;
+
+	/* No "nan", no "0x1p3". */
+	if (strspn(text, "0123456789.") != strlen(text))
+		return "is no number like 2 or 1.5";
+	*to = strtod(text, &end);
+	return end == text || *end ? "is no number like 2 or 1.5" : NULL;
+}
+
+static const char *set_mode(int64_t *to, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (!len || len > 5 || strspn(text, "01234567") != len)
+		return "is no mode in octal like 0022";
+	*to = strtol(text, NULL, 8);
+	return NULL;
+}
+
 static const char *set_level(int *to, const char *text)
 {
 	int level = log_level_parse(text);
@@ -172,6 +193,20 @@ static const char *set_paths(char ***to, const char *text)
 	return *to ? NULL : "is empty";
 }
 
+/* The same rules, kept as one text. */
+static const char *set_search(char **to, const char *text)
+{
+	char **paths = NULL;
+	const char *why = set_paths(&paths, text);
+
+	conf_paths_free(paths);
+	if (why)
+		return why;
+	free(*to);
+	*to = xstrdup(text);
+	return NULL;
+}
+
 static void add_network(struct conf_networks *to, const struct network *n)
 {
 	to->list = xreallocarray(to->list, to->n + 1, sizeof(*to->list));
@@ -226,7 +261,8 @@ const char *conf_networks_add(struct conf_networks *to, const char *text)
 
 bool conf_is_ranged(const struct conf_setting *s)
 {
-	return s->type == CONF_COUNT || s->type == CONF_DURATION || s->type == CONF_SIZE;
+	return s->type == CONF_COUNT || s->type == CONF_NUMBER || s->type == CONF_MODE ||
+	       s->type == CONF_DURATION || s->type == CONF_SIZE;
 }
 
 /* A number of @s for people, in its unit. */
@@ -236,16 +272,29 @@ static void format_number(const struct conf_setting *s, int64_t value, struct bu
 		duration_format(value, b);
 	else if (s->type == CONF_SIZE)
 		size_format(value, b);
+	else if (s->type == CONF_MODE)
+		buf_addf(b, "%04o", (unsigned)value);
 	else
 		buf_addi(b, value);
 }
 
+static bool is_in_range(const struct conf *c, const struct conf_setting *s)
+{
+	const void *at = conf_member(c, s);
+	int64_t value;
+
+	if (s->type == CONF_NUMBER)
+		return *(const double *)at >= (double)s->min &&
+		       *(const double *)at <= (double)s->max;
+	value = *(const int64_t *)at;
+	return value >= s->min && value <= s->max;
+}
+
 static int check_range(const struct conf *c, const struct conf_setting *s, struct aw_err *err)
 {
-	int64_t value = *(int64_t *)conf_member(c, s);
 	struct buf b = { 0 };
 
-	if (!conf_is_ranged(s) || (value >= s->min && value <= s->max))
+	if (!conf_is_ranged(s) || is_in_range(c, s))
 		return 0;
 	buf_adds(&b, "is out of range: ");
 	format_number(s, s->min, &b);
@@ -273,6 +322,12 @@ int conf_value_set(struct conf *c, const struct conf_setting *s, const char *tex
 	case CONF_COUNT:
 		why = set_count(to, text);
 		break;
+	case CONF_NUMBER:
+		why = set_number(to, text);
+		break;
+	case CONF_MODE:
+		why = set_mode(to, text);
+		break;
 	case CONF_DURATION:
 		(void)duration_parse(text, to, &why);
 		break;
@@ -290,6 +345,9 @@ int conf_value_set(struct conf *c, const struct conf_setting *s, const char *tex
 		break;
 	case CONF_PATHS:
 		why = set_paths(to, text);
+		break;
+	case CONF_SEARCH:
+		why = set_search(to, text);
 		break;
 	case CONF_PROGRAM:
 		why = set_program(to, text);
@@ -349,6 +407,10 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 	case CONF_COUNT:
 	case CONF_SIZE:
 		return json_integer(*(const int64_t *)at);
+	case CONF_NUMBER:
+		return json_real(*(const double *)at);
+	case CONF_MODE:
+		return json_sprintf("%04o", (unsigned)*(const int64_t *)at);
 	case CONF_DURATION:
 		return duration_to_json(*(const int64_t *)at);
 	case CONF_LEVEL:
@@ -359,6 +421,7 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 		return proxy_to_json(*(char *const *)at);
 	case CONF_PATHS:
 		return paths_to_json(*(char **const *)at);
+	case CONF_SEARCH:
 	case CONF_PROGRAM:
 		return json_string(*(char *const *)at);
 	case CONF_OUTCOMES:
@@ -375,17 +438,13 @@ json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 void conf_value_swap(struct conf *a, struct conf *b, const struct conf_setting *s)
 {
 	static const size_t size_bytes[] = {
-		[CONF_BOOL] = sizeof(bool),
-		[CONF_COUNT] = sizeof(int64_t),
-		[CONF_DURATION] = sizeof(int64_t),
-		[CONF_SIZE] = sizeof(int64_t),
-		[CONF_LEVEL] = sizeof(int),
-		[CONF_GROUP] = sizeof(char *),
-		[CONF_PROXY] = sizeof(char *),
-		[CONF_PATHS] = sizeof(char **),
-		[CONF_PROGRAM] = sizeof(char *),
-		[CONF_OUTCOMES] = sizeof(int64_t),
-		[CONF_NETWORKS] = sizeof(struct conf_networks),
+		[CONF_BOOL] = sizeof(bool),	   [CONF_COUNT] = sizeof(int64_t),
+		[CONF_NUMBER] = sizeof(double),	   [CONF_MODE] = sizeof(int64_t),
+		[CONF_DURATION] = sizeof(int64_t), [CONF_SIZE] = sizeof(int64_t),
+		[CONF_LEVEL] = sizeof(int),	   [CONF_GROUP] = sizeof(char *),
+		[CONF_PROXY] = sizeof(char *),	   [CONF_PATHS] = sizeof(char **),
+		[CONF_SEARCH] = sizeof(char *),	   [CONF_PROGRAM] = sizeof(char *),
+		[CONF_OUTCOMES] = sizeof(int64_t), [CONF_NETWORKS] = sizeof(struct conf_networks),
 	};
 	char kept[sizeof(struct conf_networks)];
 

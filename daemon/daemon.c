@@ -261,6 +261,8 @@ static int run_with_store(bool is_init)
 		.allow_unsafe_fs = conf->allow_unsafe_fs,
 		.reserve_bytes = conf->reserve_bytes,
 		.min_free_bytes = conf->min_free_bytes,
+		.check_max_bytes = conf->check_max_bytes,
+		.key_kept_ms = conf->key_keep_us / 1000,
 		.on_fatal = on_store_fatal,
 		.on_degraded = on_degraded,
 		.log = log_from_store,

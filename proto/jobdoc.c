@@ -16,11 +16,6 @@
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
-#define RETRY_DELAY_US INT64_C(1000000)
-#define RETRY_MAX_DELAY_US (INT64_C(300) * 1000000)
-#define RETRY_FACTOR 2.0
-#define RETRY_JITTER 0.1
-
 /* Where a document comes from, which says what is known about it. */
 enum source {
 	SUBMITTED, /* the whole, as it came in */
@@ -83,10 +78,10 @@ static struct jobdoc_retry read_retry(const json_t *retry)
 
 	return (struct jobdoc_retry){
 		.max = (unsigned)jobdoc_integer(retry, "max", 0),
-		.delay_us = jobdoc_duration_us(retry, "delay", RETRY_DELAY_US),
-		.max_delay_us = jobdoc_duration_us(retry, "max_delay", RETRY_MAX_DELAY_US),
-		.factor = factor ? json_number_value(factor) : RETRY_FACTOR,
-		.jitter = jitter ? json_number_value(jitter) : RETRY_JITTER,
+		.delay_us = jobdoc_duration_us(retry, "delay", -1),
+		.max_delay_us = jobdoc_duration_us(retry, "max_delay", -1),
+		.factor = factor ? json_number_value(factor) : -1,
+		.jitter = jitter ? json_number_value(jitter) : -1,
 		.on = json_object_get(retry, "on"),
 	};
 }
@@ -104,7 +99,7 @@ static int64_t duration_or(const json_t *value, int64_t otherwise)
 static void set_defaults(struct jobdoc *d)
 {
 	d->queue = default_queue(d->kind);
-	d->grace_us = JOB_GRACE_DEFAULT_US;
+	d->grace_us = -1;
 	d->keep_us = -1;
 	d->retry = read_retry(NULL);
 }
@@ -119,7 +114,7 @@ static void read_duration(struct jobdoc *d, enum jobkey_field field, const json_
 	} else if (field == JK_FIELD_DEADLINE) {
 		d->deadline_us = duration_or(value, 0);
 	} else if (field == JK_FIELD_GRACE) {
-		d->grace_us = duration_or(value, JOB_GRACE_DEFAULT_US);
+		d->grace_us = duration_or(value, -1);
 	} else {
 		d->keep_us = duration_or(value, -1);
 	}

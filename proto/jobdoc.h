@@ -17,7 +17,7 @@ struct jobdoc_need {
 	enum need_on on;
 };
 
-/* Extra attempts after "failed" or "timed_out". */
+/* Extra attempts after "failed" or "timed_out".  What was not given is -1, the daemon's setting. */
 struct jobdoc_retry {
 	unsigned max; /* 0 = none */
 	int64_t delay_us, max_delay_us;
@@ -60,7 +60,7 @@ struct jobdoc {
 	int64_t delay_us;
 	int64_t at_ms;
 	int64_t timeout_us; /* 0 = none */
-	int64_t grace_us;
+	int64_t grace_us; /* -1 = the daemon's setting */
 	enum job_on_lost on_lost; /* the kind's default filled in (by method for fetch) */
 	bool has_secrets;	  /* something in spec is "***" to others */
 	int64_t deadline_us;	  /* 0 = none */

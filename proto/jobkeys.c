@@ -20,10 +20,6 @@
 		NAME(text), .type = JK_LATER, .kinds = of_kinds, .metavar = var, .help = line \
 	}
 
-#define PATH_BYTES 4095 /* PATH_MAX without its NUL */
-#define URL_BYTES 8192
-#define REDIRECTS 100
-
 static const char *const kind_words[] = { "timer",    "fetch", "worker", "gather",
 					  "sequence", "race",  NULL };
 static const char *const on_lost_words[] = { "retry", "fail", NULL };
@@ -33,13 +29,17 @@ static const struct jobkey retry_members[] = {
 	{ NAME("max"), .type = JK_INTEGER, .kinds = JK_ALL, BETWEEN(0, JOB_RETRIES_MAX),
 	  .metavar = "N", .help = "so many extra attempts when one fails (default: 0)" },
 	{ NAME("delay"), .type = JK_DURATION, .kinds = JK_ALL, BETWEEN(0, JOB_DURATION_MAX_US),
-	  .metavar = "DURATION", .help = "before the first extra attempt (default: 1s)" },
+	  .metavar = "DURATION",
+	  .help = "before the first extra attempt (default: the daemon's setting, 1s)" },
 	{ NAME("factor"), .type = JK_NUMBER, .kinds = JK_ALL, BETWEEN(1, JOB_RETRY_FACTOR_MAX),
-	  .metavar = "X", .help = "each delay is so many times the one before (default: 2)" },
+	  .metavar = "X",
+	  .help = "each delay is so many times the one before (default: the daemon's setting, 2)" },
 	{ NAME("max_delay"), .type = JK_DURATION, .kinds = JK_ALL, BETWEEN(0, JOB_DURATION_MAX_US),
-	  .metavar = "DURATION", .help = "a delay gets no longer (default: 5min)" },
+	  .metavar = "DURATION",
+	  .help = "a delay gets no longer (default: the daemon's setting, 5min)" },
 	{ NAME("jitter"), .type = JK_NUMBER, .kinds = JK_ALL, BETWEEN(0, 1), .metavar = "X",
-	  .help = "each delay is up to this part of it shorter or longer (default: 0.1)" },
+	  .help = "each delay is up to this part of it shorter or longer (default: the daemon's "
+		  "setting, 0.1)" },
 	{ NAME("on"), .type = JK_ERRORS, .kinds = JK_ALL, .metavar = "ERROR",
 	  .help = "only after such an error: a code, exit:N or http:N (default: any)" },
 	{ 0 },
@@ -81,7 +81,7 @@ const struct jobkey jobkeys[] = {
 	  .help = "what to do when the daemon or the machine dies during an attempt" },
 	{ NAME("grace"), .field = JK_FIELD_GRACE, .type = JK_DURATION, .kinds = JK_ALL,
 	  .flags = JK_REFS, BETWEEN(0, JOB_GRACE_MAX_US), .metavar = "DURATION",
-	  .help = "between the polite stop and the kill (default: 5s)" },
+	  .help = "between the polite stop and the kill (default: the daemon's setting, 5s)" },
 	{ NAME("shield"), .field = JK_FIELD_SHIELD, .type = JK_BOOL, .kinds = JK_ALL,
 	  .flags = JK_PART, .help = "a cancel of its parent waits for it" },
 	{ NAME("key"), .field = JK_FIELD_KEY, .type = JK_STRING, .kinds = JK_ALL,
@@ -89,7 +89,8 @@ const struct jobkey jobkeys[] = {
 	  .help = "submitting again with the same key gives the same job" },
 	{ NAME("keep"), .field = JK_FIELD_KEEP, .type = JK_DURATION, .kinds = JK_ALL,
 	  .flags = JK_WHOLE, BETWEEN(0, JOB_DURATION_MAX_US), .metavar = "DURATION",
-	  .help = "how long its record and output stay after the end" },
+	  .help = "how long its record and output stay after the end (default: the daemon's "
+		  "setting, 30d)" },
 
 	/* timer */
 	{ NAME("sleep"), .type = JK_DURATION, .kinds = TIMER, .flags = JK_REQUIRED | JK_REFS,
@@ -99,9 +100,9 @@ const struct jobkey jobkeys[] = {
 
 	/* fetch */
 	{ NAME("url"), .type = JK_URL, .kinds = FETCH, .flags = JK_REQUIRED | JK_SECRET | JK_REFS,
-	  BETWEEN(1, URL_BYTES), .metavar = "URL", .help = "what to fetch (http, https)" },
+	  BETWEEN(1, JOB_URL_MAX_BYTES), .metavar = "URL", .help = "what to fetch (http, https)" },
 	{ NAME("output"), .type = JK_STRING, .kinds = FETCH, .flags = JK_NO_NUL | JK_REFS,
-	  BETWEEN(1, PATH_BYTES), .metavar = "PATH",
+	  BETWEEN(1, JOB_PATH_MAX_BYTES), .metavar = "PATH",
 	  .help = "the file to write (default: kept by the daemon)" },
 	{ NAME("overwrite"), .type = JK_BOOL, .kinds = FETCH, .flags = JK_REFS,
 	  .help = "replace an existing file" },
@@ -117,18 +118,19 @@ const struct jobkey jobkeys[] = {
 	  .metavar = "sha256:HEX", .help = "fail unless the content has this checksum" },
 	LATER("resume", FETCH, NULL, "go on with a partial file"),
 	{ NAME("max_size"), .type = JK_SIZE, .kinds = FETCH, .flags = JK_REFS,
-	  BETWEEN(1, INT64_MAX), .metavar = "SIZE", .help = "fail when the content is larger" },
+	  BETWEEN(1, INT64_MAX), .metavar = "SIZE",
+	  .help = "fail when the content is larger (default: the daemon's setting, none)" },
 	{ NAME("expect"), .type = JK_EXPECT, .kinds = FETCH, .flags = JK_REFS, .metavar = "STATUS",
 	  .help = "good HTTP statuses, like 204 or 200-299 (the default)" },
 	{ NAME("redirects"), .type = JK_INTEGER, .kinds = FETCH, .flags = JK_REFS,
-	  BETWEEN(0, REDIRECTS), .metavar = "N",
-	  .help = "how many redirects to follow (default: 10)" },
+	  BETWEEN(0, JOB_REDIRECTS_MAX), .metavar = "N",
+	  .help = "how many redirects to follow (default: the daemon's setting, 10)" },
 	{ NAME("connect_timeout"), .type = JK_DURATION, .kinds = FETCH, .flags = JK_REFS,
 	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
-	  .help = "how long connecting may take (default: 30s)" },
+	  .help = "how long connecting may take (default: the daemon's setting, 30s)" },
 	{ NAME("idle_timeout"), .type = JK_DURATION, .kinds = FETCH, .flags = JK_REFS,
 	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
-	  .help = "how long nothing may arrive (default: 60s)" },
+	  .help = "how long nothing may arrive (default: the daemon's setting, 60s)" },
 	{ NAME("insecure"), .type = JK_BOOL, .kinds = FETCH, .flags = JK_REFS,
 	  .help = "do not verify the server's certificate" },
 
@@ -138,7 +140,7 @@ const struct jobkey jobkeys[] = {
 	  .metavar = "ARG", .help = "the program and its arguments; no shell",
 	  .rule = JK_RULE_ARGV },
 	{ NAME("cwd"), .type = JK_STRING, .kinds = WORKER, .flags = JK_NO_NUL | JK_REFS,
-	  BETWEEN(1, PATH_BYTES), .metavar = "DIR", .help = "the directory to run in",
+	  BETWEEN(1, JOB_PATH_MAX_BYTES), .metavar = "DIR", .help = "the directory to run in",
 	  .rule = JK_RULE_ABSOLUTE },
 	{ NAME("env"), .type = JK_MAP, .kinds = WORKER, .flags = JK_SECRET | JK_NO_NUL | JK_REFS,
 	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE",

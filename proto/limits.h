@@ -22,7 +22,6 @@
 #define JOB_STRING_MAX_BYTES (128 * 1024)		   /* one of argv, env, stdin */
 #define JOB_DURATION_MAX_US (INT64_C(315576000) * 1000000) /* 10 years of 365.25 days: "10y" */
 #define JOB_GRACE_MAX_US (INT64_C(3600) * 1000000)
-#define JOB_GRACE_DEFAULT_US (INT64_C(5) * 1000000)
 #define JOB_DEPTH_MAX 16    /* compositions inside one another, the whole included */
 #define JOB_PARTS_MAX 10000 /* of one composition */
 #define JOB_NEEDS_MAX 1000
@@ -34,8 +33,16 @@
 #define JOB_RETRIES_MAX 1000000
 #define JOB_RETRY_FACTOR_MAX 100
 #define JOB_RETRY_ON_MAX 64
+#define JOB_REDIRECTS_MAX 100
+#define JOB_PATH_MAX_BYTES 4095 /* PATH_MAX without its NUL */
+#define JOB_URL_MAX_BYTES 8192
 #define JOB_SAVED_MAX_BYTES (64 * 1024)
 
+#define QUEUE_LIMIT_MAX 100000
+#define CANCEL_MESSAGE_MAX_BYTES 500
+
+#define FILTER_MAX 100	    /* values of one key of a filter */
+#define CONN_CALLS_MAX 1024 /* unanswered, of one connection; after that it is not read */
 #define LIST_LIMIT_DEFAULT 100
 #define LIST_LIMIT_MAX 1000
 #define LIST_PAGE_MAX_BYTES (256 * 1024)

@@ -5,6 +5,7 @@
 
 #include "daemon/co/await.h"
 #include "daemon/co/loop.h"
+#include "daemon/conf.h"
 #include "daemon/job/engine_int.h"
 #include "daemon/log.h"
 #include "proto/xalloc.h"
@@ -91,7 +92,7 @@ void alive_watch(void)
 {
 	if (alive.fd < 0)
 		return;
-	alive.until = mono_in_us(QUICK_LOSS_MS * INT64_C(1000));
+	alive.until = mono_in_us(conf->crash_loop_us);
 	if (!loop_timer_is_set(&alive.timer))
 		loop_timer_set(&alive.timer, mono_in_us(MARK_US));
 }

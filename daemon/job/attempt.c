@@ -223,9 +223,13 @@ void run_due(struct run *run)
 
 int64_t run_grace_us(const struct run *run)
 {
-	if (run->grace_us >= 0)
-		return run->grace_us;
-	return run->has_doc ? run->a.doc.grace_us : JOB_GRACE_DEFAULT_US;
+	int64_t grace_us = run->grace_us;
+
+	if (grace_us < 0 && run->has_doc)
+		grace_us = run->a.doc.grace_us;
+	if (grace_us < 0)
+		grace_us = conf->grace_us;
+	return grace_us < conf->max_grace_us ? grace_us : conf->max_grace_us;
 }
 
 /* A composition stops when its last part has. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "daemon/conf.h"
 #include "daemon/job/engine_int.h"
 #include "daemon/job/retry.h"
+#include "proto/buf.h"
 #include "proto/units.h"
 #include "proto/xalloc.h"
 
@@ -12,12 +14,6 @@
 #include <sys/random.h>
 
 /* How an attempt ended, and what that makes of its job. */
-
-/*
- * A daemon that dies this often in a row right after an attempt's start: the job is to blame
- * (R2.5).
- */
-#define LOSSES_MAX 3
 
 char *ending_error_text(const struct aw_err *err)
 {
@@ -212,7 +208,8 @@ static bool wants_again(struct run *run, enum job_outcome outcome)
 static void try_again(struct job *job, enum job_outcome outcome)
 {
 	struct run *run = job->run;
-	int64_t delay_us = retry_delay_us(&run->a.doc.retry, n_tries(job), random_fraction());
+	const struct jobdoc_retry retry = retry_with_settings(&run->a.doc.retry);
+	int64_t delay_us = retry_delay_us(&retry, n_tries(job), random_fraction());
 	struct transition *t = transition_new(job, JOB_WAITING);
 
 	t->change.at = run->ended;
@@ -279,6 +276,22 @@ static void back_to_waiting(struct job *job)
 	engine_transition(t);
 }
 
+/*
+ * A daemon that dies so often in a row right after an attempt's start: the job is to blame
+ * (R2.5).
+ */
+static void set_crash_loop_error(struct run *run, unsigned n_losses)
+{
+	struct buf within = { 0 };
+
+	duration_format(conf->crash_loop_us, &within);
+	aw_fail(run_err(run), AW_CRASH_LOOP,
+		"%u times in a row its attempt was cut off within %s of its start; it is not "
+		"started again: look what it does to awaitd or the machine",
+		n_losses, buf_terminate(&within));
+	buf_fini(&within);
+}
+
 void ending_cut_off(struct job *job, unsigned n_losses)
 {
 	struct run *run = job->run;
@@ -288,15 +301,13 @@ void ending_cut_off(struct job *job, unsigned n_losses)
 	 * on_lost says.
 	 */
 	if ((run->is_cut && !run->has_run) ||
-	    (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY && n_losses + 1 < LOSSES_MAX)) {
+	    (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY &&
+	     n_losses + 1 < conf->crash_loop_attempts)) {
 		back_to_waiting(job);
 		return;
 	}
 	if (run->has_doc && run->a.doc.on_lost == ON_LOST_RETRY) {
-		aw_fail(run_err(run), AW_CRASH_LOOP,
-			"%d times in a row its attempt was cut off within 10 s of its start; it is "
-			"not started again: look what it does to awaitd or the machine",
-			LOSSES_MAX);
+		set_crash_loop_error(run, n_losses + 1);
 		end_with(job, JOB_FAILED);
 		return;
 	}
@@ -315,7 +326,8 @@ void ending_finish(struct job *job)
 		return;
 	}
 	if (!run->is_cut) {
-		bool is_quick = run->ended.wall.ms - run->a.started.wall.ms < QUICK_LOSS_MS;
+		int64_t lived_ms = run->ended.wall.ms - run->a.started.wall.ms;
+		bool is_quick = lived_ms < conf->crash_loop_us / 1000;
 
 		job->n_losses = is_quick ? job->n_losses + 1 : 0;
 	}

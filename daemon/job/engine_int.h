@@ -11,9 +11,6 @@
 
 /* What the engine's files share; nobody else includes it. */
 
-/* An attempt that is cut off this soon after its start counts as a quick loss (R2.5). */
-#define QUICK_LOSS_MS 10000
-
 struct engine {
 	struct store *store;
 	struct jobtab tab;

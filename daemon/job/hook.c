@@ -21,7 +21,6 @@
 #include "proto/xalloc.h"
 
 #define QUEUE "hook"
-#define QUEUE_LIMIT 4
 #define KEY_PREFIX "hook:"
 #define PAGE_EVENTS 100
 #define PAGE_BYTES (1024 * 1024)
@@ -392,7 +391,7 @@ void hook_start(void)
 	hook.is_on = hook.is_stale = true;
 	if (!load_place())
 		begin_here();
-	engine_ensure_queue(QUEUE, QUEUE_LIMIT);
+	engine_ensure_queue(QUEUE, conf->hook_limit);
 	hook.is_woken = true;
 	go_on();
 }

@@ -39,6 +39,7 @@ static void decide_lost(struct recovery *r)
 	int64_t started_ms = r->load.started.wall.ms;
 	/* Not to the restart, which may be much later: then a job could crash us for ever. */
 	int64_t alive_ms = alive_last().ms > started_ms ? alive_last().ms : started_ms;
+	bool is_quick;
 
 	job->is_in_flight = false;
 	if (run->is_over) {
@@ -49,7 +50,8 @@ static void decide_lost(struct recovery *r)
 	} else {
 		run_over(run, -ECANCELED);
 		run->alive.ms = alive_ms;
-		ending_cut_off(job, alive_ms - started_ms < QUICK_LOSS_MS ? r->load.n_losses : 0);
+		is_quick = alive_ms - started_ms < conf->crash_loop_us / 1000;
+		ending_cut_off(job, is_quick ? r->load.n_losses : 0);
 	}
 	recovery_free(r);
 }
@@ -174,6 +176,7 @@ static void recover_job(struct job *job)
 
 	r->job = job;
 	r->load.op.type = STORE_LOAD;
+	r->load.quick_ms = conf->crash_loop_us / 1000;
 	r->load.op.done = on_loaded;
 	r->load.id = job->id;
 	/* Whatever arrives for it meanwhile waits until we know what became of it. */

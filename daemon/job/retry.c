@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/conf.h"
+
 static bool is_fact(const struct aw_err *err, const char *name, int64_t value)
 {
 	const json_t *fact = json_object_get(err->facts, name);
@@ -34,6 +36,21 @@ bool retry_wants(const struct jobdoc_retry *r, uint32_t n_used, const struct aw_
 		if (is_meant(json_string_value(json_array_get(r->on, i)), err))
 			return true;
 	return !r->on;
+}
+
+struct jobdoc_retry retry_with_settings(const struct jobdoc_retry *r)
+{
+	struct jobdoc_retry whole = *r;
+
+	if (r->delay_us < 0)
+		whole.delay_us = conf->retry_delay_us;
+	if (r->max_delay_us < 0)
+		whole.max_delay_us = conf->retry_max_delay_us;
+	if (r->factor < 0)
+		whole.factor = conf->retry_factor;
+	if (r->jitter < 0)
+		whole.jitter = conf->retry_jitter;
+	return whole;
 }
 
 int64_t retry_delay_us(const struct jobdoc_retry *r, uint32_t n_used, double random)

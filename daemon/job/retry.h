@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* When a failed attempt is tried again.  Pure. */
+/* When a failed attempt is tried again.  Pure but for the settings. */
 
 /*
  * May an attempt that ended with @err be followed by another one, when
@@ -16,9 +16,13 @@
  */
 bool retry_wants(const struct jobdoc_retry *r, uint32_t n_used, const struct aw_err *err);
 
+/* @r with what was not given taken from the settings in force, which are asked for each retry. */
+struct jobdoc_retry retry_with_settings(const struct jobdoc_retry *r);
+
 /*
  * The back-off before retry number @n_used + 1: delay * factor ^ n_used, at most
  * max_delay, spread by +- jitter with @random, which is evenly spread over 0 ... 1.
+ * Nothing of @r is -1.
  */
 int64_t retry_delay_us(const struct jobdoc_retry *r, uint32_t n_used, double random);
 

@@ -19,9 +19,6 @@
 #include "daemon/kinds/xfer.h"
 #include "proto/units.h"
 
-#define REDIRECTS_DEFAULT 10
-#define CONNECT_TIMEOUT_DEFAULT_US (INT64_C(30) * 1000000)
-#define IDLE_TIMEOUT_DEFAULT_US (INT64_C(60) * 1000000)
 #define SMALL_BYTES (1024 * 1024)
 #define SUM_BYTES 32
 #define SUM_TEXT_BYTES (2 * SUM_BYTES + 1)
@@ -300,10 +297,9 @@ static void read_spec(struct fetch *f)
 		.ca_file = f->ca_file,
 		.is_insecure = jobdoc_bool(spec, "insecure", false),
 		.connect_timeout_us =
-			jobdoc_duration_us(spec, "connect_timeout", CONNECT_TIMEOUT_DEFAULT_US),
-		.idle_timeout_us =
-			jobdoc_duration_us(spec, "idle_timeout", IDLE_TIMEOUT_DEFAULT_US),
-		.max_redirects = (unsigned)jobdoc_integer(spec, "redirects", REDIRECTS_DEFAULT),
+			jobdoc_duration_us(spec, "connect_timeout", conf->connect_timeout_us),
+		.idle_timeout_us = jobdoc_duration_us(spec, "idle_timeout", conf->idle_timeout_us),
+		.max_redirects = (unsigned)jobdoc_integer(spec, "redirects", conf->redirects),
 		.may_reuse = f->a->uid == geteuid(),
 		.wants_status = fetch_wants_status,
 		.on_head = fetch_on_head,
@@ -312,7 +308,8 @@ static void read_spec(struct fetch *f)
 	f->expect = json_object_get(spec, "expect");
 	f->output = jobdoc_string(spec, "output", NULL);
 	f->checksum = checksum ? checksum + strlen("sha256:") : NULL;
-	f->max_bytes = jobdoc_integer(spec, "max_size", INT64_MAX);
+	f->max_bytes = jobdoc_integer(spec, "max_size",
+				      conf->max_size_bytes ? conf->max_size_bytes : INT64_MAX);
 	f->total_bytes = -1;
 }
 

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SYSTEM_PATH "/usr/local/bin:/usr/bin:/bin"
-
 struct list_of_text {
 	char **items; /* owns, NULL-terminated */
 	size_t n;
@@ -64,20 +62,13 @@ const char *workenv_home(void)
 	return self()->home;
 }
 
-static const char *default_path(void)
-{
-	const char *ours = conf->is_system ? NULL : getenv("PATH");
-
-	return ours && *ours ? ours : SYSTEM_PATH;
-}
-
 char **workenv_make(const struct attempt *a, const json_t *env, const char *results_path)
 {
 	struct list_of_text l = { 0 };
 	const char *name;
 	json_t *value;
 
-	add_default(&l, env, "PATH", default_path());
+	add_default(&l, env, "PATH", conf->search_path);
 	add_default(&l, env, "HOME", self()->home);
 	add_default(&l, env, "USER", self()->user);
 	add_default(&l, env, "LOGNAME", self()->user);

@@ -89,7 +89,9 @@ static int start(struct worker *w)
 		.stdin_text = json_string_value(input),
 		.stdin_len = json_string_length(input),
 		.log_limit_bytes = conf->output_limit_bytes,
-		.umask = conf->is_system ? 0077 : 0022,
+		.output_wait_us = conf->output_wait_us,
+		.n_files = (uint32_t)conf->open_files,
+		.umask = (uint32_t)conf->umask,
 		.no_new_privs = conf->is_system,
 	};
 	int r;

@@ -14,7 +14,6 @@
 #include "daemon/log.h"
 #include "proto/xalloc.h"
 
-#define FRESH_US 60000000
 /* A group's entry has its members' names, which may be many. */
 #define GROUP_FIRST_BYTES 16384
 #define GROUP_MAX_BYTES ((size_t)4 * 1024 * 1024)
@@ -83,7 +82,7 @@ static void look_up_done(struct offload *o)
 		admins.gid = admins.found_gid;
 	}
 	admins.is_known = true;
-	admins.fresh_until = mono_in_us(FRESH_US);
+	admins.fresh_until = mono_in_us(conf->admin_refresh_us);
 	w = admins.waiters;
 	admins.waiters = NULL;
 	while (w) {

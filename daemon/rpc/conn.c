@@ -28,7 +28,6 @@
 					    */
 #define OUT_FULL_BYTES ((size_t)256 * 1024)
 #define OUT_KEEP_BYTES ((size_t)256 * 1024) /* a larger buffer is freed when it is empty */
-#define CALLS_MAX 1024
 
 #define LINGER_US 2000000
 #define PEER_CHECK_US 1000000
@@ -234,7 +233,7 @@ static bool may_handle(const struct conn *c)
 	if (is_deaf && !c->held && !c->batch)
 		return false;
 	return (c->phase == CONN_OPEN || c->phase == CONN_EOF) && c->is_named && !c->barrier &&
-	       !c->heavy && list_is_empty(&c->parked) && c->n_calls < CALLS_MAX &&
+	       !c->heavy && list_is_empty(&c->parked) && c->n_calls < CONN_CALLS_MAX &&
 	       (!conn_is_full(c) || c->is_mute);
 }
 

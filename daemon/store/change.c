@@ -13,7 +13,6 @@
 #include "proto/xalloc.h"
 
 /* How long a submission key is remembered after its job has ended (R2.6). */
-#define KEY_KEPT_MS INT64_C(86400000)
 
 /* What the row held before the change. */
 struct before {
@@ -244,7 +243,7 @@ static int expire_key(struct store *s, const struct work *w)
 	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_EXPIRE);
 
 	sql_int(stmt, 1, w->c->id);
-	sql_int(stmt, 2, w->c->at.wall.ms + KEY_KEPT_MS);
+	sql_int(stmt, 2, w->c->at.wall.ms + s->options.key_kept_ms);
 	sql_int(stmt, 3, w->before.uid);
 	return sql_run(stmt);
 }

@@ -22,7 +22,6 @@
  */
 
 /* A quick_check of more than this would hold up the start for seconds. */
-#define QUICK_CHECK_MAX_BYTES (INT64_C(256) << 20)
 
 int connect_fail(sqlite3 *db, const char *path, int rc, struct aw_err *err)
 {
@@ -145,7 +144,7 @@ static int quick_check(struct store *s, struct aw_err *err)
 		return connect_fail(s->db, s->path, rc, err);
 	if (is_clean)
 		return 0;
-	if (stat(s->path, &st) == 0 && st.st_size > QUICK_CHECK_MAX_BYTES) {
+	if (stat(s->path, &st) == 0 && st.st_size > s->options.check_max_bytes) {
 		store_log(s, LOG_NOTICE,
 			  "awaitd was not stopped in order; %s is too large for a check at start "
 			  "(awaitd --check does it)",

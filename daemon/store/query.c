@@ -17,7 +17,6 @@
  */
 
 /* Attempts that were cut off sooner than this count as losses (R2.5). */
-#define LOSS_MS 10000
 
 bool query_is(enum store_op_type type)
 {
@@ -67,7 +66,7 @@ void store_load_fini(struct store_load *l)
 }
 
 /*
- * Attempts before this one that were cut off within 10 s, in a row.  One that
+ * Attempts before this one that were cut off within quick_ms, in a row.  One that
  * an orderly stop cut off proves nothing, unless it had lived long enough.
  */
 static int count_losses(struct store *s, struct store_load *l)
@@ -81,7 +80,7 @@ static int count_losses(struct store *s, struct store_load *l)
 		bool is_orderly = sqlite3_column_int(stmt, 2) != 0;
 
 		if (!rows_outcome(stmt, 0, &outcome) || outcome != JOB_LOST ||
-		    sqlite3_column_int64(stmt, 1) >= LOSS_MS)
+		    sqlite3_column_int64(stmt, 1) >= l->quick_ms)
 			break;
 		if (!is_orderly)
 			l->n_losses++;

@@ -41,6 +41,8 @@ struct store_options {
 	bool allow_unsafe_fs; /* R1.14 */
 	/* R1.6; an eighth of the file system at most: kept in reserve, and free for new jobs */
 	int64_t reserve_bytes, min_free_bytes;
+	int64_t check_max_bytes; /* a larger database is not checked after an unclean stop */
+	int64_t key_kept_ms;	 /* an idempotency key, after the end of its job (R2.6) */
 	void (*on_degraded)(bool is_degraded); /* on the loop, at every change; NULL = nobody */
 	void (*on_fatal)(int exit_status, const char *message); /* on the loop: 65 or 74 */
 	void (*log)(int priority, const char *message);		/* any thread; syslog priorities */
@@ -371,9 +373,11 @@ struct store_load {
 	uid_t by_uid;
 	char *message;
 	/*
-	 * Attempts in a row, before this one, that were cut off within 10 s
-	 * (R2.5).  Orderly stops within that time are passed over.
+	 * Attempts in a row, before this one, that were cut off within
+	 * @quick_ms of their start (R2.5).  Orderly stops within that time are
+	 * passed over.
 	 */
+	int64_t quick_ms; /* set by the caller */
 	unsigned n_losses;
 };
 void store_load_fini(struct store_load *l);

@@ -25,8 +25,6 @@
 #define READS_PER_TURN 8
 /* Followers of the output need not know more often than this. */
 #define GREW_EVERY_US 20000
-/* How long output may come after the main process ended (T6: a grandchild holds the pipe). */
-#define DRAIN_US 1000000
 /* Between two passes of SIGKILL over what does not want to go away. */
 #define KILL_EVERY_US 20000
 #define KILL_EVERY_SLOW_US 500000
@@ -50,7 +48,9 @@ struct minder {
 	bool has_ended_itself; /* nobody had asked it to */
 	bool has_children;
 	int status;
-	struct mono drain_end; /* of what may still come after the main process */
+	/* How long output may come after the main process ended (a grandchild holds the pipe). */
+	int64_t drain_us;
+	struct mono drain_end;
 	/* stopping */
 	bool is_stopping, is_killing, is_stuck;
 	struct mono kill_at; /* politeness is over */
@@ -227,7 +227,7 @@ static void reap(struct minder *m)
 		m->status = status;
 		m->has_exited = true;
 		m->has_ended_itself = !m->is_stopping;
-		m->drain_end = mono_in_us(DRAIN_US);
+		m->drain_end = mono_in_us(m->drain_us);
 	}
 	m->has_children = pid == 0 || (pid < 0 && errno != ECHILD);
 }
@@ -413,6 +413,7 @@ static bool start(struct minder *m, const struct msg_start *s)
 		return false;
 	}
 	m->pid = w.pid;
+	m->drain_us = s->output_wait_us;
 	m->has_children = true;
 	m->streams[0] = (struct stream){ w.stdout_fd, OUTLOG_STDOUT };
 	m->streams[1] = (struct stream){ w.stderr_fd, OUTLOG_STDERR };

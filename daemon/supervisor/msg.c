@@ -174,6 +174,8 @@ static void put_start(struct msgbuf *b, const struct msg_start *s)
 	put_u32(b, s->umask);
 	put_u32(b, (s->no_new_privs ? 1u : 0) | (s->stdin_text ? 2u : 0));
 	put_i64(b, s->log_limit_bytes);
+	put_i64(b, s->output_wait_us);
+	put_u32(b, s->n_files);
 	put_strings(b, s->argv);
 	put_strings(b, s->env);
 	put_bytes(b, s->cwd, strlen(s->cwd));
@@ -189,6 +191,8 @@ static void get_start(struct reader *r, struct msg_start *s)
 	flags = get_u32(r);
 	s->no_new_privs = flags & 1;
 	s->log_limit_bytes = get_i64(r);
+	s->output_wait_us = get_i64(r);
+	s->n_files = get_u32(r);
 	s->argv = get_strings(r);
 	s->env = get_strings(r);
 	s->cwd = get_string(r);
@@ -196,7 +200,8 @@ static void get_start(struct reader *r, struct msg_start *s)
 	s->stdin_text = get_bytes(r, &s->stdin_len);
 	if (!(flags & 2))
 		s->stdin_text = NULL;
-	if (flags > 3 || s->umask > 0777 || s->log_limit_bytes < 0 || !s->argv[0])
+	if (flags > 3 || s->umask > 0777 || s->log_limit_bytes < 0 || s->output_wait_us < 0 ||
+	    !s->n_files || !s->argv[0])
 		r->is_bad = true;
 }
 

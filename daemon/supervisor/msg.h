@@ -63,6 +63,8 @@ struct msg_start {
 	const char *stdin_text; /* NULL = /dev/null */
 	size_t stdin_len;
 	int64_t log_limit_bytes;
+	int64_t output_wait_us; /* for what still comes after the main process has ended */
+	uint32_t n_files;	/* RLIMIT_NOFILE, as far as ours goes */
 	uint32_t umask;
 	bool no_new_privs;
 };

@@ -18,7 +18,6 @@
 #include "proto/xalloc.h"
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
-#define WORKER_NOFILE 1024
 #define REPORT_FD 3
 /* Where close_range() is missing: more than any limit we set ourselves. */
 #define CLOSE_MAX 65536
@@ -220,13 +219,13 @@ static void default_signals(void)
 	default_internal_signals();
 }
 
-static int set_limits(void)
+static int set_limits(const struct msg_start *s)
 {
 	struct rlimit core = { 0, 0 }, files;
 
 	if (setrlimit(RLIMIT_CORE, &core) < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return -1;
-	files.rlim_cur = files.rlim_max < WORKER_NOFILE ? files.rlim_max : WORKER_NOFILE;
+	files.rlim_cur = files.rlim_max < s->n_files ? files.rlim_max : s->n_files;
 	return setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -249,7 +248,7 @@ static void __attribute__((noreturn)) child_main(const struct plan *p)
 	report_fd = REPORT_FD;
 	spawn_close_from(REPORT_FD + 1);
 	default_signals();
-	if (set_limits() < 0)
+	if (set_limits(s) < 0)
 		child_fail(report_fd, STAGE_LIMITS);
 	umask((mode_t)s->umask);
 	if (s->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

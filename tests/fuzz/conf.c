@@ -25,7 +25,14 @@ static void check_settings(const struct conf *c)
 		const struct conf_setting *s = &conf_settings[i];
 		int64_t value;
 
-		if (s->type != CONF_COUNT && s->type != CONF_DURATION && s->type != CONF_SIZE)
+		if (s->type == CONF_NUMBER) {
+			double number;
+
+			memcpy(&number, (const char *)c + s->at, sizeof(number));
+			assert(number >= (double)s->min && number <= (double)s->max);
+		}
+		if (s->type != CONF_COUNT && s->type != CONF_MODE && s->type != CONF_DURATION &&
+		    s->type != CONF_SIZE)
 			continue;
 		memcpy(&value, (const char *)c + s->at, sizeof(value));
 		assert(value >= s->min && value <= s->max);

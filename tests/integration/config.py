@@ -5,10 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.dont_write_bytecode = True
-from awaitd_test import AWAITD, TOP, RpcError, TestCase, die_with_us, main, scaled
+from awaitd_test import (AWAITD, TOP, RpcError, TestCase, die_with_us, main, parse_time, scaled,
+                         wait_until)
 
 DEFAULTS = os.path.join(TOP, "packaging", "awaitd.conf")
 
@@ -110,6 +112,94 @@ class Config(TestCase):
             c.call("daemon.reload", {})
         self.assertEqual(c.call("daemon.info")["settings"], now, "a bad file changes nothing")
         d.write_config("")
+
+    def ready(self, d, c, script, **keys):
+        """A worker that has come to its ": > {ready}"."""
+        path = os.path.join(d.home, f"ready{time.monotonic_ns()}")
+        number = c.call("job.submit", d.shell(script.format(ready=path), **keys))["id"]
+        wait_until(lambda: os.path.exists(path), 10, "the worker runs")
+        return number
+
+    def stopping_time(self, c, number):
+        """A worker that does not go by itself: how long after its cancel it was gone."""
+        began = time.monotonic()
+        c.call("job.cancel", {"ids": [number]})
+        self.assert_done(c.wait_one(number), "cancelled")
+        return time.monotonic() - began
+
+    def test_defaults_of_jobs(self):
+        """What a document does not say is the setting's, also what a reload has made of it, and
+        is not written into the document."""
+        text = ("[jobs]\ngrace = {}\nmax_grace = {}\nretry_delay = {}\nretry_jitter = 0\n"
+                "[fetch]\nredirects = {}\nmax_size = {}\nallow_networks = any\n")
+        d = self.daemon(config=text.format("200ms", "1h", "2min", 2, 100))
+        c, web = self.client(d), self.web()
+        stubborn = "trap '' TERM; : > {ready}; while :; do sleep 0.05; done"
+        self.assertLess(self.stopping_time(c, self.ready(d, c, stubborn)), scaled(4))
+        early = self.ready(d, c, stubborn)  # its grace is what is in force when it is stopped
+        long = self.ready(d, c, stubborn, grace="1h")
+
+        flaky = c.call("job.submit", d.shell("exit 1", retry={"max": 1}))["id"]
+        wait_until(lambda: c.get(flaky)["reason"] == "backoff", 10, "it waits for its retry")
+        job = c.get(flaky)
+        wait = parse_time(job["due_at"]) - parse_time(job["submitted_at"])
+        self.assertTrue(120 <= wait < 120 + scaled(30), job)
+        self.assertEqual(job["spec"]["retry"], {"max": 1})
+        self.assertNotIn("grace", job["spec"])
+
+        job = c.wait_one(c.submit("fetch", url=web.url("/redirect/3/bytes/9"))["id"])
+        self.assertEqual(self.assert_done(job, "failed")["error"]["code"], "http", job)
+        self.assertNotIn("redirects", job["spec"])
+        for keys, outcome in (({"redirects": 3}, "succeeded"), ({"max_size": 8}, "failed")):
+            job = c.wait_one(c.submit("fetch", url=web.url("/redirect/2/bytes/9"), **keys)["id"])
+            self.assert_done(job, outcome)
+        job = c.wait_one(c.submit("fetch", url=web.url("/bytes/101"))["id"])
+        self.assertEqual(self.assert_done(job, "failed")["error"]["code"], "too_large")
+
+        d.write_config(text.format("100ms", "200ms", "0", 3, 101))
+        self.assertEqual(c.call("daemon.reload", {})["needs_restart"], [])
+        for path in ("/redirect/3/bytes/9", "/bytes/101"):
+            self.assert_done(c.wait_one(c.submit("fetch", url=web.url(path))["id"]))
+        job = c.wait_one(c.call("job.submit", d.shell("exit 1", retry={"max": 3}))["id"])
+        self.assertEqual(self.assert_done(job, "failed")["attempt"], 4)
+        self.assertLess(self.stopping_time(c, early), scaled(4))
+        self.assertLess(self.stopping_time(c, long), scaled(4), "max_grace cuts it")
+        settings = c.call("daemon.info")["settings"]
+        self.assertEqual((settings["jobs.grace"], settings["jobs.max_grace"],
+                          settings["jobs.retry_delay"], settings["fetch.redirects"]),
+                         (0.1, 0.2, 0, 3))
+        c.call("job.cancel", {"ids": [flaky]})
+
+    def test_the_same_key_after_a_change(self):
+        """A default is no part of the document that a key stands for."""
+        d = self.daemon()
+        c = self.client(d)
+        first = c.submit("timer", sleep=0, key="k", retry={"max": 1})
+        d.write_config("[jobs]\ngrace = 1s\nretry_delay = 2s\n")
+        c.call("daemon.reload", {})
+        again = c.submit("timer", sleep=0, key="k", retry={"max": 1})
+        self.assertEqual((again["id"], again["existing"]), (first["id"], True))
+
+    def test_defaults_of_workers(self):
+        d = self.daemon(config="[worker]\numask = 0137\npath = /nowhere:/usr/bin:/bin\n"
+                               "open_files = 77\noutput_wait = 50ms\n[queues]\nhook_limit = 2\n")
+        c = self.client(d)
+        job = c.wait_one(c.call("job.submit", d.shell("umask; ulimit -n; echo $PATH"))["id"])
+        self.assertEqual(c.output(job["id"]).decode().split(),
+                         ["0137", "77", "/nowhere:/usr/bin:/bin"])
+        # A grandchild that keeps the output open is not waited for.
+        script = "trap '' TERM; (sleep 600) & exit 0"
+        began = time.monotonic()
+        self.assert_done(c.wait_one(c.call("job.submit", d.shell(script))["id"]))
+        self.assertLess(time.monotonic() - began, scaled(10))
+        d.write_config("[worker]\numask = 0027\n[jobs]\nkey_keep = 2d\n")
+        self.assertEqual(c.call("daemon.reload", {})["needs_restart"],
+                         ["queues.hook_limit", "jobs.key_keep"])
+        job = c.wait_one(c.call("job.submit", d.shell("umask; ulimit -n"))["id"])
+        self.assertEqual(c.output(job["id"]).decode().split(), ["0027", "1024"])
+        settings = c.call("daemon.info")["settings"]
+        self.assertEqual((settings["worker.umask"], settings["worker.open_files"],
+                          settings["jobs.key_keep"]), ("0027", 1024, 86400))
 
     def test_usage_errors(self):
         for words in (("--explode",), ("extra",), ("--socket",)):

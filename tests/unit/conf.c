@@ -99,6 +99,25 @@ static const struct {
 	{ "[worker]\noutput_limit = 1K\n", 2, "out of range" },
 	{ "[history]\nkeep = 11y\n", 2, "longer than 10 years" },
 	{ "[history]\nmax_jobs = -1\n", 2, "0 to 1000000000" },
+	{ "[worker]\nopen_files = 8\n", 2, "16 to 1048576" },
+	{ "[worker]\numask = 0999\n", 2, "octal" },
+	{ "[worker]\numask = 1000\n", 2, "0000 to 0777" },
+	{ "[worker]\numask =\n", 2, "octal" },
+	{ "[worker]\npath = bin:/bin\n", 2, "\"/\"" },
+	{ "[worker]\npath =\n", 2, "empty" },
+	{ "[worker]\npath = /bin\n  /sbin\n", 3, "second line" },
+	{ "[jobs]\ngrace = 61min\n", 2, "out of range" },
+	{ "[jobs]\nmax_grace = 4s\n", 0, "max_grace is less than grace" },
+	{ "[jobs]\nretry_factor = 0.5\n", 2, "1 to 100" },
+	{ "[jobs]\nretry_factor = nan\n", 2, "is no number" },
+	{ "[jobs]\nretry_factor = 1.2.3\n", 2, "is no number" },
+	{ "[jobs]\nretry_jitter = 1.01\n", 2, "0 to 1" },
+	{ "[jobs]\nretry_jitter = -0.1\n", 2, "is no number" },
+	{ "[jobs]\nretry_jitter =\n", 2, "is no number" },
+	{ "[jobs]\nkey_keep = 23h\n", 2, "out of range" },
+	{ "[jobs]\ncrash_loop_attempts = 1\n", 2, "2 to 100" },
+	{ "[fetch]\nredirects = 101\n", 2, "0 to 100" },
+	{ "[fetch]\nidle_timeout = 0\n", 2, "out of range" },
 	{ "[fetch]\noutput_roots = relative\n", 2, "\"/\"" },
 	{ "[fetch]\noutput_roots =\n", 2, "empty" },
 	{ "[fetch]\noutput_roots = /a:b\n", 2, "\"/\"" },
@@ -170,7 +189,17 @@ START_TEST(defaults)
 	ck_assert_int_eq(c->max_buffers_bytes, 64 << 20);
 	ck_assert_int_eq(c->fetch_limit, 64);
 	ck_assert_int_ge(c->worker_limit, 4);
+	ck_assert_int_eq(c->grace_us, 5000000);
+	ck_assert_int_eq(c->max_grace_us, INT64_C(3600000000));
+	ck_assert_int_eq(c->retry_delay_us, 1000000);
+	ck_assert_int_eq(c->retry_max_delay_us, 300000000);
+	ck_assert(c->retry_factor == 2 && c->retry_jitter == 0.1);
+	ck_assert_int_eq(c->key_keep_us, INT64_C(86400000000));
 	ck_assert_int_eq(c->output_limit_bytes, 10 << 20);
+	ck_assert_int_eq(c->umask, 0022);
+	ck_assert_str_eq(c->search_path, getenv("PATH"));
+	ck_assert_int_eq(c->redirects, 10);
+	ck_assert_int_eq(c->max_size_bytes, 0);
 	ck_assert_str_eq(c->output_roots[0], home);
 	ck_assert_ptr_null(c->output_roots[1]);
 	ck_assert_str_eq(c->proxy, "");
@@ -202,9 +231,18 @@ START_TEST(all_settings)
 			      "[queues]\r\n"
 			      "fetch_limit = 3\r\n"
 			      "worker_limit = 1\n"
+			      "hook_limit = 2\n"
+			      "[jobs]\n"
+			      "grace = 100ms\n"
+			      "max_grace = 1s\n"
+			      "retry_factor = 1.5\n"
+			      "retry_jitter = 0\n"
 			      "[worker]\n"
 			      "output_limit = 64K\n"
+			      "umask = 027\n"
+			      "path = /opt/bin:/bin\n"
 			      "[fetch]\n"
+			      "max_size = 1G\n"
 			      "output_roots = /srv/a:/srv/b/\n"
 			      "\t/srv/c\n"
 			      "allow_networks = loopback 10.0.0.0/8\n"
@@ -228,7 +266,14 @@ START_TEST(all_settings)
 	ck_assert_int_eq(c->output_soft_timeout_us, 3000000);
 	ck_assert_int_eq(c->fetch_limit, 3);
 	ck_assert_int_eq(c->worker_limit, 1);
+	ck_assert_int_eq(c->hook_limit, 2);
+	ck_assert_int_eq(c->grace_us, 100000);
+	ck_assert_int_eq(c->max_grace_us, 1000000);
+	ck_assert(c->retry_factor == 1.5 && c->retry_jitter == 0);
 	ck_assert_int_eq(c->output_limit_bytes, 65536);
+	ck_assert_int_eq(c->umask, 027);
+	ck_assert_str_eq(c->search_path, "/opt/bin:/bin");
+	ck_assert_int_eq(c->max_size_bytes, 1 << 30);
 	ck_assert_str_eq(c->output_roots[0], "/srv/a");
 	ck_assert_str_eq(c->output_roots[1], "/srv/b");
 	ck_assert_str_eq(c->output_roots[2], "/srv/c");
@@ -243,13 +288,14 @@ START_TEST(shown_settings)
 	json_t *all, *want;
 
 	ck_assert_int_eq(load("[fetch]\nproxy = http://u:p@proxy:3128\noutput_roots = /a\n"
-			      "[queues]\nworker_limit = 9\n"),
+			      "[worker]\npath = /bin\n[queues]\nworker_limit = 9\n"),
 			 0);
 	all = conf_to_json(c);
 	want = json_loads(
 		"{\"daemon.log_level\":\"info\",\"daemon.stop_timeout\":20,"
 		"\"daemon.allow_unsafe_fs\":false,"
 		"\"storage.reserve\":16777216,\"storage.min_free\":67108864,"
+		"\"storage.check_max\":268435456,\"access.admin_refresh\":60,"
 		"\"access.socket_group\":\"awaitd\",\"access.admin_group\":\"awaitd-admin\","
 		"\"quotas.unfinished_jobs\":0,\"quotas.document_bytes\":0,"
 		"\"connections.max_connections\":256,\"connections.reserved_for_root\":8,"
@@ -257,9 +303,18 @@ START_TEST(shown_settings)
 		"\"connections.output_soft\":1048576,\"connections.output_soft_timeout\":10,"
 		"\"connections.output_hard\":4194304,\"connections.max_buffers\":67108864,"
 		"\"queues.fetch_limit\":64,\"queues.worker_limit\":9,"
+		"\"queues.hook_limit\":4,"
+		"\"jobs.grace\":5,\"jobs.max_grace\":3600,\"jobs.retry_delay\":1,"
+		"\"jobs.retry_factor\":2.0,\"jobs.retry_max_delay\":300,"
+		"\"jobs.retry_jitter\":0.1,\"jobs.crash_loop_within\":10,"
+		"\"jobs.crash_loop_attempts\":3,\"jobs.key_keep\":86400,"
 		"\"history.keep\":2592000,\"history.max_jobs\":1000000,"
 		"\"history.max_bytes\":10737418240,"
-		"\"worker.output_limit\":10485760,"
+		"\"worker.output_limit\":10485760,\"worker.output_wait\":1,"
+		"\"worker.open_files\":1024,\"worker.umask\":\"0022\","
+		"\"worker.path\":\"/bin\","
+		"\"fetch.connect_timeout\":30,\"fetch.idle_timeout\":60,"
+		"\"fetch.redirects\":10,\"fetch.max_size\":0,"
 		"\"fetch.output_roots\":[\"/a\"],\"fetch.allow_networks\":[\"::/0\"],"
 		"\"hooks.on_end\":\"\","
 		"\"hooks.outcomes\":[\"failed\",\"timed_out\",\"lost\"],\"hooks.timeout\":300,"
@@ -326,6 +381,8 @@ START_TEST(places_of_the_system)
 	ck_assert_str_eq(c->state_dir, "/var/lib/awaitd");
 	ck_assert_str_eq(c->socket_path, "/run/awaitd/awaitd.sock");
 	ck_assert_str_eq(c->output_roots[0], "/var/lib/awaitd/downloads");
+	ck_assert_int_eq(c->umask, 0077);
+	ck_assert_str_eq(c->search_path, "/usr/local/bin:/usr/bin:/bin");
 }
 END_TEST
 

@@ -29,6 +29,15 @@ static const struct conf test_conf = {
 	.stop_timeout_us = 20000000,
 	.fetch_limit = 64,
 	.worker_limit = 2,
+	.hook_limit = 4,
+	.grace_us = 5000000,
+	.max_grace_us = INT64_C(3600000000),
+	.retry_delay_us = 1000000,
+	.retry_factor = 2,
+	.retry_max_delay_us = 300000000,
+	.retry_jitter = 0.1,
+	.crash_loop_us = 10000000,
+	.crash_loop_attempts = 3,
 };
 const struct conf *conf = &test_conf;
 

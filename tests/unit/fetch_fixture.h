@@ -46,6 +46,9 @@ static char *output_roots[] = { root, NULL };
 static char no_proxy[] = "";
 static struct network any_network[1];
 static struct conf settings = { .output_roots = output_roots,
+				.connect_timeout_us = 30000000,
+				.idle_timeout_us = 60000000,
+				.redirects = 10,
 				.proxy = no_proxy,
 				.allow_networks = { any_network, 1 } };
 const struct conf *conf = &settings;

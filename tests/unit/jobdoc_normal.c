@@ -165,7 +165,7 @@ START_TEST(defaults)
 		ck_assert_int_eq(d.priority, 0);
 		ck_assert(!d.has_delay && !d.has_at);
 		ck_assert_int_eq(d.timeout_us, 0);
-		ck_assert_int_eq(d.grace_us, JOB_GRACE_DEFAULT_US);
+		ck_assert_int_eq(d.grace_us, -1);
 		jobdoc_fini(&d);
 	}
 }

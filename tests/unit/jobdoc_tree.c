@@ -511,9 +511,10 @@ START_TEST(needs_and_retry_are_read_out)
 	d = checked(TIMER "}");
 	ck_assert_uint_eq(d.n_needs, 0);
 	ck_assert_uint_eq(d.retry.max, 0);
-	ck_assert_int_eq(d.retry.delay_us, 1000000);
-	ck_assert_int_eq(d.retry.max_delay_us, 300 * 1000000LL);
-	ck_assert(d.retry.factor == 2 && d.retry.jitter == 0.1);
+	/* The daemon's settings. */
+	ck_assert_int_eq(d.retry.delay_us, -1);
+	ck_assert_int_eq(d.retry.max_delay_us, -1);
+	ck_assert(d.retry.factor == -1 && d.retry.jitter == -1);
 	ck_assert_ptr_null(d.retry.on);
 	ck_assert_int_eq(d.deadline_us, 0);
 	ck_assert_int_eq(d.keep_us, -1);

@@ -34,6 +34,8 @@ static struct msg a_start(void)
 			   .stdin_text = "in\0put",
 			   .stdin_len = 6,
 			   .log_limit_bytes = 1 << 20,
+			   .output_wait_us = 1000000,
+			   .n_files = 1024,
 			   .umask = 022,
 			   .no_new_privs = true },
 	};
@@ -87,6 +89,8 @@ START_TEST(a_start_arrives_whole)
 	ck_assert_uint_eq(out.start.stdin_len, 6);
 	ck_assert_int_eq(memcmp(out.start.stdin_text, "in\0put", 6), 0);
 	ck_assert_int_eq(out.start.log_limit_bytes, 1 << 20);
+	ck_assert_int_eq(out.start.output_wait_us, 1000000);
+	ck_assert_uint_eq(out.start.n_files, 1024);
 	ck_assert_uint_eq(out.start.umask, 022);
 	ck_assert(out.start.no_new_privs);
 	msg_fini(&out);

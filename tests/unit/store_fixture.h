@@ -57,6 +57,8 @@ static inline struct store_options fx_options(void)
 	return (struct store_options){
 		.state_dir = fx.dir,
 		.allow_unsafe_fs = true,
+		.check_max_bytes = 256 << 20,
+		.key_kept_ms = 24 * 3600 * 1000,
 		.on_fatal = fx_on_fatal,
 		.log = fx_on_log,
 	};
@@ -239,7 +241,7 @@ static inline int64_t fx_done_job(void)
 
 static inline struct store_load fx_load(int64_t id)
 {
-	struct store_load l = { .id = id };
+	struct store_load l = { .id = id, .quick_ms = 10000 };
 
 	ck_assert_int_eq(fx_run(&l.op, STORE_LOAD), 0);
 	return l;

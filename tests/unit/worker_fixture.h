@@ -83,6 +83,8 @@ static inline void run_program(int64_t job, const char **argv, const char *cwd, 
 				    .stdin_text = input,
 				    .stdin_len = input ? strlen(input) : 0,
 				    .log_limit_bytes = LIMIT_BYTES,
+				    .output_wait_us = 1000000,
+				    .n_files = 1024,
 				    .umask = 022 } };
 
 	ck_assert_int_eq(jobdir_make(job), 0);

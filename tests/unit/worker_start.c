@@ -63,7 +63,11 @@ START_TEST(a_log_that_cannot_be_opened)
 		.type = SUP_START,
 		.job = 9,
 		.attempt = 1,
-		.start = { .argv = argv, .env = env, .cwd = "/", .log_path = "/no/such/log" }
+		.start = { .argv = argv,
+			   .env = env,
+			   .cwd = "/",
+			   .log_path = "/no/such/log",
+			   .n_files = 1024 },
 	};
 
 	send_msg(&m);
@@ -137,7 +141,8 @@ START_TEST(path_is_the_workers_own)
 				    .env = env,
 				    .cwd = dir,
 				    .log_path = log,
-				    .log_limit_bytes = 1000 } };
+				    .log_limit_bytes = 1000,
+				    .n_files = 1024 } };
 	int fd;
 
 	ck_assert_int_eq(jobdir_make(1), 0);

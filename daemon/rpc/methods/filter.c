@@ -7,6 +7,7 @@
 
 #include "daemon/base/utf8.h"
 #include "daemon/rpc/methods/methods.h"
+#include "proto/limits.h"
 #include "proto/names.h"
 #include "proto/xalloc.h"
 

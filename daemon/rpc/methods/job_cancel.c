@@ -12,8 +12,6 @@
 
 /* job.cancel: each id for itself, answered when all requests are durable. */
 
-#define MESSAGE_MAX_BYTES 500
-
 struct cancel_jobs {
 	struct rpc_call *call;
 	bool is_gone; /* nobody waits for the answer */
@@ -96,9 +94,10 @@ static int check(const json_t *params, int64_t *ret_grace_us, const char **ret_m
 	if (grace && !json_is_null(grace) &&
 	    (duration_from_json(grace, ret_grace_us, &why) < 0 || *ret_grace_us > JOB_GRACE_MAX_US))
 		return aw_fail_at(err, AW_PARAMS, "/grace", "\"grace\" must be from 0 to 1 hour");
-	if (*ret_message && strlen(*ret_message) > MESSAGE_MAX_BYTES)
+	if (*ret_message && strlen(*ret_message) > CANCEL_MESSAGE_MAX_BYTES)
 		return aw_fail_at(err, AW_PARAMS, "/message",
-				  "\"message\" may have at most %d bytes", MESSAGE_MAX_BYTES);
+				  "\"message\" may have at most %d bytes",
+				  CANCEL_MESSAGE_MAX_BYTES);
 	return 0;
 }
 

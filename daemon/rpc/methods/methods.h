@@ -59,7 +59,6 @@ void reply_finish_each(struct rpc_call *call, const struct store_job *recs, size
 
 /* ---- filters (filter.c) ---- */
 
-#define FILTER_MAX 100 /* values of one */
 
 /* The words of a set, and the enum behind them. */
 struct filter_words {

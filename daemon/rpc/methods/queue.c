@@ -12,8 +12,6 @@
 
 /* queue.list, queue.set, queue.pause, queue.resume. */
 
-#define QUEUE_LIMIT_MAX 100000
-
 static void print_queue(struct buf *b, const struct queue_view *q)
 {
 	buf_adds(b, "{\"name\":");
