@@ -3,6 +3,7 @@
 #define DAEMON_JOB_ENGINE_H
 
 #include "daemon/base/list.h"
+#include "daemon/co/await.h"
 #include "daemon/job/job.h"
 #include "daemon/job/kind.h"
 #include "daemon/job/viewer.h"
@@ -35,6 +36,9 @@ int engine_load(void);
 
 /* ---- submit ---- */
 
+/* So many documents, parts included, are made rows and freed off the loop. */
+#define SUBMISSION_LARGE 200
+
 struct submission {
 	/* in; the caller fills these */
 	/* checked; borrowed until done(), their values let go of as soon as may be */
@@ -43,12 +47,15 @@ struct submission {
 	uid_t uid;
 	gid_t gid;
 	int64_t retry_of;		    /* the done job that docs[0] is a copy of; 0 = none */
+	void (*sent)(struct submission *s); /* on its way to the store; NULL = nobody asks */
 	void (*done)(struct submission *s); /* when durable, or refused */
 	void *arg;
 	bool is_ours; /* the daemon's own: no quota holds it up */
 	/* private */
 	bool is_many;
 	struct needed *needed; /* owns */
+	struct offload work;
+	struct instant at; /* when it was submitted */
 	/* out */
 	int result;	   /* 0, or -EINVAL with err */
 	struct aw_err err; /* the caller's to aw_err_fini() */

@@ -160,9 +160,10 @@ static void on_inserted(struct store_op *op)
 
 /* ---- submitting ---- */
 
+/* Pure: any thread. */
 static void make_rows(struct submission *s)
 {
-	struct jobrows r = { .uid = s->uid, .gid = s->gid, .at = engine_now() };
+	struct jobrows r = { .uid = s->uid, .gid = s->gid, .at = s->at };
 
 	r.size = s->n;
 	r.jobs = xcalloc(r.size, sizeof(*r.jobs));
@@ -179,20 +180,67 @@ static void make_rows(struct submission *s)
 	s->insert.at = r.at;
 }
 
-static void insert(struct submission *s, int result)
+static void fail(struct submission *s)
 {
-	s->result = result;
-	if (result == 0) {
-		make_rows(s);
-		s->result = quota_reserve(s->uid, use_of(s), s->is_ours ? NULL : &s->err);
-	}
-	if (s->result < 0) {
-		s->done(s);
+	s->result = -EINVAL;
+	s->done(s);
+}
+
+static int refuse_late(struct submission *s)
+{
+	return aw_fail(&s->err, AW_SHUTTING_DOWN,
+		       "awaitd is stopping; submit again when it is back");
+}
+
+static void send(struct submission *s)
+{
+	if ((engine.is_over && refuse_late(s) < 0) ||
+	    quota_reserve(s->uid, use_of(s), s->is_ours ? NULL : &s->err) < 0) {
+		fail(s);
 		return;
 	}
 	s->insert.op.type = STORE_INSERT;
 	s->insert.op.done = on_inserted;
 	engine_fly(&s->insert.op);
+	if (s->sent)
+		s->sent(s);
+}
+
+static void rows_work(struct offload *o)
+{
+	make_rows(container_of(o, struct submission, work));
+}
+
+static void rows_done(struct offload *o)
+{
+	engine_landed();
+	send(container_of(o, struct submission, work));
+}
+
+static size_t count(const struct jobdoc *docs, size_t n)
+{
+	size_t all = n;
+
+	for (size_t i = 0; i < n && all < SUBMISSION_LARGE; i++)
+		all += count(docs[i].parts, docs[i].n_parts);
+	return all;
+}
+
+static void insert(struct submission *s, int result)
+{
+	if (result < 0) {
+		fail(s);
+		return;
+	}
+	s->at = engine_now();
+	if (count(s->docs, s->n) < SUBMISSION_LARGE) {
+		make_rows(s);
+		send(s);
+		return;
+	}
+	s->work = (struct offload){ .work = rows_work, .done = rows_done };
+	engine.n_in_flight++;
+	offload_submit(&s->work);
 }
 
 static int check_documents(struct submission *s)
@@ -209,8 +257,7 @@ void engine_submit(struct submission *s, bool is_many)
 
 	s->is_many = is_many;
 	if (engine.is_stopping) {
-		insert(s, aw_fail(&s->err, AW_SHUTTING_DOWN,
-				  "awaitd is stopping; submit again when it is back"));
+		insert(s, refuse_late(s));
 		return;
 	}
 	for (size_t i = 0; i < s->n && !looks; i++)

@@ -343,6 +343,20 @@ struct rpc_done rpc_later(struct rpc_call *call, void (*on_gone)(void *arg), voi
 	return (struct rpc_done){ TOKEN_LATER };
 }
 
+void rpc_hold(struct rpc_call *call)
+{
+	if (call->conn)
+		call->conn->barrier = call;
+}
+
+void rpc_go_on(struct rpc_call *call)
+{
+	if (!call->conn || call->conn->barrier != call)
+		return;
+	call->conn->barrier = NULL;
+	conn_touch(call->conn);
+}
+
 void rpc_finish(struct rpc_call *call, json_t *result)
 {
 	assert(result && call->is_later);

@@ -112,6 +112,14 @@ struct buf *rpc_finish_begin(struct rpc_call *call);
 void rpc_finish_end(struct rpc_call *call, struct buf *out);
 
 /*
+ * Until rpc_go_on(), or the answer, no further request of the call's
+ * connection is handled: what the call has asked for could not be told before
+ * what comes behind it.  Once is enough; a peer that is gone waits for nothing.
+ */
+void rpc_hold(struct rpc_call *call);
+void rpc_go_on(struct rpc_call *call);
+
+/*
  * From now on (@is_idle) the call waits for what may never come, such as the
  * end of a job; or no longer.  A stop of the daemon gives the others the time
  * that their answers take.

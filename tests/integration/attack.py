@@ -251,6 +251,19 @@ def die_in_lines(path, end):
     return n
 
 
+def submit_trees(path, n, end):
+    """Large trees and large requests, one after the other; how many jobs that were."""
+    leaf = {"kind": "timer", "sleep": 3600}
+    n_jobs = 0
+    with Client(path, timeout=60) as c:
+        while time.monotonic() < end:
+            tree = c.call("job.submit", {"kind": "gather", "jobs": [leaf] * n})["id"]
+            many = c.call("job.submit_many", {"jobs": [leaf] * n})["ids"]
+            c.call("job.cancel", {"ids": [tree] + many[:999]})
+            n_jobs += 1 + 2 * n
+    return n_jobs
+
+
 def watch_and_not_read(path, ready, end):
     """Watchers that never read; how many were dropped."""
     many = []
@@ -330,6 +343,12 @@ class Attack(TestCase):
         c.close()
         wait_until(lambda: len(os.listdir(f"/proc/{d.pid}/fd")) <= before, 10,
                    "no descriptor is left behind")
+
+    def test_large_trees(self):
+        d = self.daemon()
+        n_jobs, = self.attack(d, (submit_trees, 10000))
+        self.assertGreaterEqual(n_jobs, 20001)
+        self.settle(d)
 
     def test_a_watcher_that_does_not_read(self):
         d = self.daemon()

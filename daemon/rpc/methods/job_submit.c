@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/co/await.h"
 #include "daemon/job/engine.h"
 #include "daemon/rpc/methods/methods.h"
 #include "proto/xalloc.h"
@@ -15,16 +16,31 @@
 struct submit {
 	struct submission s;
 	struct rpc_call *call;
+	bool is_many;
 	struct store_get get; /* for a job that was there already */
+	/* Many documents are checked, and freed in the end, off the loop: it takes milliseconds. */
+	bool is_large;
+	struct offload work;
+	json_t *params; /* owns; of the request, until they are checked */
+	struct aw_err err;
 	struct jobdoc docs[];
 };
 
-static struct submit *submit_new(struct rpc_call *call, size_t n,
+/* It is on its way to the store: what comes behind it on its connection stays behind it. */
+static void on_sent(struct submission *s)
+{
+	rpc_go_on(((struct submit *)s->arg)->call);
+}
+
+/* @params are borrowed; @n of documents. */
+static struct submit *submit_new(struct rpc_call *call, json_t *params, size_t n,
 				 void (*done)(struct submission *s))
 {
 	struct submit *w = xcalloc(1, sizeof(*w) + n * sizeof(w->docs[0]));
 
 	w->call = call;
+	w->params = params ? json_incref(params) : xjson(json_object());
+	w->s.sent = on_sent;
 	w->s.docs = w->docs;
 	w->s.n = n;
 	w->s.uid = rpc_uid(call);
@@ -34,32 +50,100 @@ static struct submit *submit_new(struct rpc_call *call, size_t n,
 	return w;
 }
 
-static void submit_free(struct submit *w)
+static void submit_fini(struct submit *w)
 {
-	size_t n = w->s.n;
-
 	submission_fini(&w->s);
-	aw_err_fini(&w->s.err);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < w->s.n; i++)
 		jobdoc_fini(&w->docs[i]);
 	store_get_fini(&w->get);
+	aw_err_fini(&w->err);
+	json_decref(w->params);
+}
+
+static void fini_work(struct offload *o)
+{
+	submit_fini(container_of(o, struct submit, work));
+}
+
+static void fini_done(struct offload *o)
+{
+	free(container_of(o, struct submit, work));
+}
+
+static void submit_free(struct submit *w)
+{
+	if (w->is_large) {
+		w->work = (struct offload){ .work = fini_work, .done = fini_done };
+		offload_submit(&w->work);
+		return;
+	}
+	submit_fini(w);
 	free(w);
 }
 
-static struct rpc_done refuse(struct submit *w, const struct aw_err *err)
+/* Pure: any thread. */
+static void check(struct submit *w)
 {
-	struct rpc_done done = rpc_fail(w->call, err);
+	const json_t *jobs = json_object_get(w->params, "jobs");
+	int r = 0;
 
-	submit_free(w);
-	return done;
+	if (!w->is_many)
+		r = jobdoc_check(w->params, "", 0, &w->docs[0], &w->err);
+	for (size_t i = 0; w->is_many && i < w->s.n && r == 0; i++) {
+		char prefix[48];
+
+		snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
+		r = jobdoc_check(json_array_get(jobs, i), prefix, i, &w->docs[i], &w->err);
+	}
+	json_decref(w->params);
+	w->params = NULL;
 }
 
 /* Hand it to the engine, which may answer before it returns. */
-static struct rpc_done send_off(struct submit *w, bool is_many)
+static void on_checked(struct submit *w)
+{
+	if (w->err.code == AW_OK) {
+		engine_submit(&w->s, w->is_many);
+		return;
+	}
+	rpc_finish_fail(w->call, &w->err);
+	submit_free(w);
+}
+
+static void check_work(struct offload *o)
+{
+	check(container_of(o, struct submit, work));
+}
+
+static void check_done(struct offload *o)
+{
+	on_checked(container_of(o, struct submit, work));
+}
+
+/* How many documents are in @jobs and below, up to @most. */
+static size_t count(const json_t *jobs, size_t most)
+{
+	size_t n = json_array_size(jobs);
+
+	for (size_t i = 0; n < most && i < json_array_size(jobs); i++)
+		n += count(json_object_get(json_array_get(jobs, i), "jobs"), most - n);
+	return n;
+}
+
+static struct rpc_done begin(struct submit *w)
 {
 	struct rpc_done later = rpc_later(w->call, NULL, NULL);
 
-	engine_submit(&w->s, is_many);
+	rpc_hold(w->call);
+	w->is_large =
+		count(json_object_get(w->params, "jobs"), SUBMISSION_LARGE) >= SUBMISSION_LARGE;
+	if (w->is_large) {
+		w->work = (struct offload){ .work = check_work, .done = check_done };
+		offload_submit(&w->work);
+	} else {
+		check(w);
+		on_checked(w);
+	}
 	return later;
 }
 
@@ -127,18 +211,7 @@ static void on_submitted(struct submission *s)
 
 static struct rpc_done submit(struct rpc_call *call, json_t *params)
 {
-	struct submit *w = submit_new(call, 1, on_submitted);
-	struct aw_err err = { 0 };
-	json_t *document = params ? json_incref(params) : xjson(json_object());
-	struct rpc_done done;
-
-	if (jobdoc_check(document, "", 0, &w->docs[0], &err) < 0)
-		done = refuse(w, &err);
-	else
-		done = send_off(w, false);
-	aw_err_fini(&err);
-	json_decref(document);
-	return done;
+	return begin(submit_new(call, params, 1, on_submitted));
 }
 
 const struct rpc_method method_job_submit = {
@@ -178,22 +251,9 @@ static void on_submitted_many(struct submission *s)
 	submit_free(w);
 }
 
-static int check_all(struct submit *w, const json_t *jobs, struct aw_err *err)
-{
-	char prefix[48];
-
-	for (size_t i = 0; i < w->s.n; i++) {
-		snprintf(prefix, sizeof(prefix), "/jobs/%zu", i);
-		if (jobdoc_check(json_array_get(jobs, i), prefix, i, &w->docs[i], err) < 0)
-			return -EINVAL;
-	}
-	return 0;
-}
-
 static struct rpc_done submit_many(struct rpc_call *call, json_t *params)
 {
-	const json_t *jobs = json_object_get(params, "jobs");
-	size_t n = json_array_size(jobs);
+	size_t n = json_array_size(json_object_get(params, "jobs"));
 	struct aw_err err = { 0 };
 	struct rpc_done done;
 	struct submit *w;
@@ -204,10 +264,9 @@ static struct rpc_done submit_many(struct rpc_call *call, json_t *params)
 		aw_err_fini(&err);
 		return done;
 	}
-	w = submit_new(call, n, on_submitted_many);
-	done = check_all(w, jobs, &err) < 0 ? refuse(w, &err) : send_off(w, true);
-	aw_err_fini(&err);
-	return done;
+	w = submit_new(call, params, n, on_submitted_many);
+	w->is_many = true;
+	return begin(w);
 }
 
 static const struct rpc_param submit_many_params[] = {
