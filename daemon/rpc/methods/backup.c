@@ -21,7 +21,8 @@
 
 struct making {
 	struct rpc_call *call;
-	char *path; /* owns */
+	char *path;	 /* owns */
+	char *state_dir; /* owns; a reload frees the settings, whose thread is the loop's */
 	bool overwrite;
 	struct offload offload;
 	int result;
@@ -46,6 +47,7 @@ static void answer(struct making *m)
 	aw_err_fini(&m->err);
 	store_backup_fini(&m->backup);
 	free(m->path);
+	free(m->state_dir);
 	free(m);
 }
 
@@ -79,8 +81,7 @@ static void prepare(struct offload *o)
 {
 	struct making *m = container_of(o, struct making, offload);
 
-	m->result =
-		store_backup_prepare(&m->backup, conf->state_dir, m->path, m->overwrite, &m->err);
+	m->result = store_backup_prepare(&m->backup, m->state_dir, m->path, m->overwrite, &m->err);
 }
 
 static void on_prepared(struct offload *o)
@@ -122,6 +123,7 @@ static struct rpc_done backup(struct rpc_call *call, json_t *params)
 	m = xcalloc(1, sizeof(*m));
 	m->call = call;
 	m->path = xstrdup(path);
+	m->state_dir = xstrdup(conf->state_dir);
 	m->overwrite = json_is_true(json_object_get(params, "overwrite"));
 	m->offload = (struct offload){ .work = prepare, .done = on_prepared };
 	offload_submit(&m->offload);
