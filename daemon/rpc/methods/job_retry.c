@@ -13,7 +13,12 @@
  * job.retry: a new job for each that is done, from its document.  The new one
  * belongs to the old one's owner, whoever asks: its document may hold secrets
  * that are the owner's alone.
+ *
+ * A thousand documents may be a gigabyte, and minutes of work: so many at once
+ * are read, and so long at a stretch they are worked on.
  */
+#define AT_ONCE_MAX 32
+#define STRETCH_US 2000
 
 struct again {
 	struct submission s;
@@ -25,9 +30,11 @@ struct retry_jobs {
 	struct rpc_call *call;
 	int64_t *ids; /* owns */
 	size_t n, n_open;
+	size_t first, n_done; /* the id of get's first record; how many are worked on */
+	struct loop_task go_on;
 	struct reply_errors errors;
 	struct store_get get;
-	int64_t *made; /* owns: ids of the new jobs */
+	int64_t *made; /* owns: ids of the new jobs, 0 = there is none */
 	struct again agains[];
 };
 
@@ -140,16 +147,12 @@ static void finish(struct retry_jobs *w)
 {
 	size_t n = 0;
 
-	w->made = xcalloc(w->n, sizeof(*w->made));
 	for (size_t i = 0; i < w->n; i++) {
-		struct submission *s = &w->agains[i].s;
-
-		if (s->err.code)
-			reply_add_error(&w->errors, w->ids[i], &s->err);
+		if (w->made[i])
+			w->made[n++] = w->made[i];
 		else
-			w->made[n++] = submission_job(s, 0)->id;
+			reply_add_error(&w->errors, w->ids[i], &w->agains[i].s.err);
 	}
-	store_get_fini(&w->get);
 	if (n) {
 		reply_query(&w->get, w->made, n, false, on_got_new);
 		return;
@@ -167,8 +170,14 @@ static void settle_one(struct retry_jobs *w)
 static void on_submitted(struct submission *s)
 {
 	struct again *a = container_of(s, struct again, s);
+	struct retry_jobs *w = a->all;
 
-	settle_one(a->all);
+	if (!s->err.code) {
+		w->made[a - w->agains] = submission_job(s, 0)->id;
+		submission_fini(s);
+		jobdoc_fini(&a->doc);
+	}
+	settle_one(w);
 }
 
 static int check_one(const struct store_job *rec, int64_t id, struct viewer viewer,
@@ -185,7 +194,7 @@ static int check_one(const struct store_job *rec, int64_t id, struct viewer view
 
 static void retry_one(struct retry_jobs *w, size_t i)
 {
-	const struct store_job *rec = &w->get.jobs[i];
+	const struct store_job *rec = &w->get.jobs[i - w->first];
 	struct again *a = &w->agains[i];
 
 	a->all = w;
@@ -204,19 +213,49 @@ static void retry_one(struct retry_jobs *w, size_t i)
 		engine_submit(&a->s, false);
 }
 
+static void look_up(struct retry_jobs *w);
+
+static void on_go_on(struct loop_task *task)
+{
+	struct retry_jobs *w = container_of(task, struct retry_jobs, go_on);
+	struct mono end = mono_in_us(STRETCH_US);
+
+	while (w->n_done < w->first + w->get.n && now_mono().ns < end.ns)
+		retry_one(w, w->n_done++);
+	if (w->n_done < w->first + w->get.n) {
+		loop_defer(task);
+		return;
+	}
+	store_get_fini(&w->get);
+	if (w->n_done < w->n)
+		look_up(w);
+	else
+		settle_one(w);
+}
+
 static void on_looked_up(struct store_op *op)
 {
 	struct retry_jobs *w = container_of(op, struct retry_jobs, get.op);
 
-	if (op->result < 0) {
-		fail_all(w, op->result);
+	if (op->result == 0) {
+		on_go_on(&w->go_on);
 		return;
 	}
-	/* One more than there are: the last answer, which may be an early one, frees it all. */
-	w->n_open = w->n + 1;
-	for (size_t i = 0; i < w->n; i++)
-		retry_one(w, i);
+	for (size_t i = w->n_done; i < w->n; i++) {
+		(void)reply_store_failed(&w->agains[i].s.err, op->result);
+		settle_one(w);
+	}
 	settle_one(w);
+}
+
+/* The next of them. */
+static void look_up(struct retry_jobs *w)
+{
+	size_t left = w->n - w->n_done;
+
+	w->first = w->n_done;
+	reply_query(&w->get, w->ids + w->first, left < AT_ONCE_MAX ? left : AT_ONCE_MAX, true,
+		    on_looked_up);
 }
 
 static struct rpc_done retry_jobs(struct rpc_call *call, json_t *params)
@@ -230,7 +269,11 @@ static struct rpc_done retry_jobs(struct rpc_call *call, json_t *params)
 	w->call = call;
 	w->ids = ids;
 	w->n = n;
-	reply_query(&w->get, ids, n, true, on_looked_up);
+	/* One more than there are: the last answer, which may be an early one, frees it all. */
+	w->n_open = n + 1;
+	w->made = xcalloc(n, sizeof(*w->made));
+	w->go_on.fn = on_go_on;
+	look_up(w);
 	return rpc_later(call, NULL, NULL);
 }
 
