@@ -80,6 +80,9 @@ int frame_parse(const char *line, size_t len, json_t **ret, struct aw_err *err)
 	if (check_cost(line, len, err) < 0)
 		return -EINVAL;
 	value = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	if (!value && json_error_code(&error) == json_error_null_character)
+		return aw_fail(err, AW_PARSE, "byte %d: NUL characters (\\u0000) are not allowed",
+			       error.position);
 	if (!value)
 		return aw_fail(err, AW_PARSE, "byte %d: not valid JSON: %s", error.position,
 			       error.text);

@@ -491,6 +491,13 @@ static int explain(struct xfer *x, struct aw_err *err)
 	case CURLE_PARTIAL_FILE:
 		return aw_fail(err, AW_NETWORK, "%s closed the connection before the end: %s",
 			       where, why);
+	case CURLE_OUT_OF_MEMORY:
+		/* This is what libcurl says of a line that is too long for it. */
+		if (!x->is_head_done)
+			return aw_fail(err, AW_NETWORK,
+				       "%s sent a header of more than %d KiB, which is no answer",
+				       where, CURL_MAX_HTTP_HEADER / 1024);
+		return aw_fail(err, AW_NETWORK, "the transfer from %s failed: %s", where, why);
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_WEIRD_SERVER_REPLY:
 		return aw_fail(err, AW_NETWORK, "%s does not speak HTTP: %s", where, why);

@@ -32,7 +32,7 @@ every path with a body takes ?seed=, so the same URL always has the same bytes):
   /reset                 sends ?after= bytes (0) of a body, then resets (RST)
   /garbage               answers something that is not HTTP
   /gzip-bomb             ?size= zero bytes (100 MiB) as Content-Encoding: gzip
-  /headers-flood         ?n= header lines (10,000) of 100 bytes each
+  /headers-flood         ?n= header lines (10,000) of ?length= bytes each (100)
   /stats                 {"requests", "connections", "open", "peak"} as JSON
 """
 
@@ -473,7 +473,8 @@ def do_gzip_bomb(conn, request):
 
 def do_headers_flood(conn, request):
     n = request.number("n", 10000)
-    conn.reply(200, b"ok\n", extra=[(f"X-Flood-{i:06}", "x" * 82) for i in range(n)])
+    value = "x" * (request.number("length", 100) - 18)
+    conn.reply(200, b"ok\n", extra=[(f"X-Flood-{i:06}", value) for i in range(n)])
 
 
 def do_stats(conn, request):

@@ -66,6 +66,7 @@ static const struct {
 	{ "/empty", AW_NETWORK, "without an answer" },
 	{ "/garbage", AW_NETWORK, "does not speak HTTP" },
 	{ "/headers-flood", AW_NETWORK, "KiB of headers" },
+	{ "/headers-flood?n=1&length=200000", AW_NETWORK, "a header of more than" },
 };
 
 START_TEST(faults_are_told_and_leave_nothing)

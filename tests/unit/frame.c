@@ -174,6 +174,9 @@ START_TEST(errors_say_where)
 	ck_assert_int_lt(frame_parse("[1,2,x]", 7, &value, &err), 0);
 	ck_assert_int_eq(strncmp(err.message, "byte 6:", 7), 0);
 	aw_err_fini(&err);
+	ck_assert_int_lt(frame_parse("\"a\\u0000\"", 9, &value, &err), 0);
+	ck_assert_ptr_nonnull(strstr(err.message, "NUL characters"));
+	aw_err_fini(&err);
 }
 END_TEST
 
