@@ -108,6 +108,15 @@ static void say_why(const struct job_args *args, const json_t *job)
 	buf_fini(&b);
 }
 
+/* When we give up: its id was never said, and the job did not go away with the daemon. */
+static int say_which(int64_t id, int status)
+{
+	if (status == STATUS_UNREACHABLE)
+		out_note("it is job %lld, which is stored: \"awaitctl wait %lld\" asks again",
+			 (long long)id, (long long)id);
+	return status;
+}
+
 static int finish(struct client *client, const struct job_args *args, int64_t id)
 {
 	struct follow body = { .client = client, .id = id, .stream = "both" };
@@ -116,7 +125,7 @@ static int finish(struct client *client, const struct job_args *args, int64_t id
 				 json_pack("{s:I}", "id", (json_int_t)id), &reply);
 
 	if (status != STATUS_OK)
-		return status;
+		return say_which(id, status);
 	if (client->is_json) {
 		out_line(reply.text, reply.text_len);
 	} else {
@@ -144,15 +153,10 @@ static int run_job(struct client *client, struct job_args *args)
 	int64_t id = 0;
 	int status = submit(client, args, &id);
 
-	if (status == STATUS_OK)
-		status = wait_by_kind(client, args, id);
-	if (status == STATUS_OK)
-		status = finish(client, args, id);
-	/* It was never said, and the job did not go away with the daemon. */
-	if (status == STATUS_UNREACHABLE && id != 0)
-		out_note("it is job %lld, which is stored: \"awaitctl wait %lld\" asks again",
-			 (long long)id, (long long)id);
-	return status;
+	if (status != STATUS_OK)
+		return status;
+	status = wait_by_kind(client, args, id);
+	return status == STATUS_OK ? finish(client, args, id) : say_which(id, status);
 }
 
 struct run_args {
