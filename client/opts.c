@@ -296,6 +296,7 @@ static int scalar_json(const char *text, const struct jobkey *key, json_t **ret,
 	case JK_STRING:
 	case JK_LABEL:
 	case JK_CHECKSUM:
+	case JK_MODE:
 	case JK_URL:
 		return string_json(text, strlen(text), ret, err);
 	case JK_LABELS:

@@ -27,6 +27,7 @@ enum jobkey_type {
 	JK_DURATION, /* min/max in microseconds */
 	JK_TIME,
 	JK_SIZE,     /* bytes */
+	JK_MODE,     /* permissions: text of one to four octal digits, at most 0777 */
 	JK_CHOICE,   /* one of .choices */
 	JK_EXPECT,   /* [status or "200-299"], or one of them alone */
 	JK_CHECKSUM, /* "sha256:<64 hex digits>" */

@@ -540,6 +540,18 @@ static json_t *normal_checksum(struct jobvalue_place *c, const json_t *value)
 	return xjson(json_stringn(normal, len));
 }
 
+/* As text, because the number 22 would not be the mode 022. */
+static json_t *normal_mode(struct jobvalue_place *c, const json_t *value)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
+	if (!text || !len || len > 4 || strspn(text, "01234567") != len ||
+	    strtol(text, NULL, 8) > 0777)
+		return refuse(c, "must be permissions in octal, as text: \"0000\" to \"0777\"");
+	return xjson(json_sprintf("%04lo", (unsigned long)strtol(text, NULL, 8)));
+}
+
 static json_t *normal_url(struct jobvalue_place *c, const json_t *value)
 {
 	const char *text = json_string_value(value), *why;
@@ -725,9 +737,10 @@ static json_t *(*const normal_forms[N_JOBKEY_TYPES])(struct jobvalue_place *c,
 	[JK_TIME] = normal_time,	 [JK_SIZE] = normal_size,
 	[JK_CHOICE] = normal_choice,	 [JK_EXPECT] = normal_expect,
 	[JK_CHECKSUM] = normal_checksum, [JK_URL] = normal_url,
-	[JK_JSON] = normal_json,	 [JK_NEEDS] = jobneeds_normal,
-	[JK_ERRORS] = normal_errors,	 [JK_OBJECT] = normal_object,
-	[JK_PARTS] = normal_parts,	 [JK_LATER] = normal_later,
+	[JK_MODE] = normal_mode,	 [JK_JSON] = normal_json,
+	[JK_NEEDS] = jobneeds_normal,	 [JK_ERRORS] = normal_errors,
+	[JK_OBJECT] = normal_object,	 [JK_PARTS] = normal_parts,
+	[JK_LATER] = normal_later,
 };
 
 /* A reference where it cannot wait for its result. */

@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,6 +72,13 @@ static const char **argv_of(const json_t *spec)
 	return argv;
 }
 
+static uint32_t umask_of(const json_t *spec)
+{
+	const char *text = jobdoc_string(spec, "umask", NULL);
+
+	return text ? (uint32_t)strtoul(text, NULL, 8) : (uint32_t)conf->umask;
+}
+
 /* The message borrows from the document, the environment and the path. */
 static int start(struct worker *w)
 {
@@ -91,7 +99,9 @@ static int start(struct worker *w)
 		.log_limit_bytes = conf->output_limit_bytes,
 		.output_wait_us = conf->output_wait_us,
 		.n_files = (uint32_t)conf->open_files,
-		.umask = (uint32_t)conf->umask,
+		.umask = umask_of(spec),
+		.nice = (int32_t)jobdoc_integer(spec, "nice", 0),
+		.has_nice = json_object_get(spec, "nice"),
 		.no_new_privs = conf->is_system,
 	};
 	int r;
@@ -153,6 +163,11 @@ static int fail_spawn(const struct attempt *a, unsigned stage, int error, struct
 			"cannot enter the working directory \"%s\": %s; make it, or "
 			"give another cwd",
 			jobdoc_string(a->doc.spec, "cwd", workenv_home()), strerror(error));
+	else if (stage == STAGE_NICE)
+		aw_fail(err, AW_SPAWN,
+			"awaitd may not give it the nice value %d: %s; ask for a higher one, or "
+			"raise LimitNICE= of its service",
+			(int)jobdoc_integer(a->doc.spec, "nice", 0), strerror(error));
 	else
 		aw_fail(err, AW_SPAWN, "the worker could not be started (%s): %s",
 			msg_stage_name(stage), strerror(error));

@@ -13,7 +13,8 @@
 static const char *const stage_names[N_SUP_STAGES] = {
 	[STAGE_LOG] = "log",	   [STAGE_STDIN] = "stdin",	[STAGE_PIPE] = "pipe",
 	[STAGE_FORK] = "fork",	   [STAGE_SESSION] = "session", [STAGE_STDIO] = "stdio",
-	[STAGE_LIMITS] = "limits", [STAGE_CWD] = "cwd",		[STAGE_EXEC] = "exec",
+	[STAGE_LIMITS] = "limits", [STAGE_NICE] = "nice",	[STAGE_CWD] = "cwd",
+	[STAGE_EXEC] = "exec",
 };
 
 /* A place in a payload; once something did not fit, everything after fails too. */
@@ -172,7 +173,8 @@ static const char **get_strings(struct reader *r)
 static void put_start(struct msgbuf *b, const struct msg_start *s)
 {
 	put_u32(b, s->umask);
-	put_u32(b, (s->no_new_privs ? 1u : 0) | (s->stdin_text ? 2u : 0));
+	put_u32(b, (s->no_new_privs ? 1u : 0) | (s->stdin_text ? 2u : 0) | (s->has_nice ? 4u : 0));
+	put_u32(b, (uint32_t)s->nice);
 	put_i64(b, s->log_limit_bytes);
 	put_i64(b, s->output_wait_us);
 	put_u32(b, s->n_files);
@@ -190,6 +192,8 @@ static void get_start(struct reader *r, struct msg_start *s)
 	s->umask = get_u32(r);
 	flags = get_u32(r);
 	s->no_new_privs = flags & 1;
+	s->has_nice = flags & 4;
+	s->nice = (int32_t)get_u32(r);
 	s->log_limit_bytes = get_i64(r);
 	s->output_wait_us = get_i64(r);
 	s->n_files = get_u32(r);
@@ -200,8 +204,8 @@ static void get_start(struct reader *r, struct msg_start *s)
 	s->stdin_text = get_bytes(r, &s->stdin_len);
 	if (!(flags & 2))
 		s->stdin_text = NULL;
-	if (flags > 3 || s->umask > 0777 || s->log_limit_bytes < 0 || s->output_wait_us < 0 ||
-	    !s->n_files || !s->argv[0])
+	if (flags > 7 || s->nice < -20 || s->nice > 19 || s->umask > 0777 ||
+	    s->log_limit_bytes < 0 || s->output_wait_us < 0 || !s->n_files || !s->argv[0])
 		r->is_bad = true;
 }
 

@@ -49,6 +49,7 @@ enum msg_stage {
 	STAGE_SESSION, /* setsid */
 	STAGE_STDIO,
 	STAGE_LIMITS,
+	STAGE_NICE,
 	STAGE_CWD,
 	STAGE_EXEC, /* finding the program, or execve */
 	N_SUP_STAGES
@@ -66,6 +67,8 @@ struct msg_start {
 	int64_t output_wait_us; /* for what still comes after the main process has ended */
 	uint32_t n_files;	/* RLIMIT_NOFILE, as far as ours goes */
 	uint32_t umask;
+	int32_t nice; /* -20 ... 19, with has_nice */
+	bool has_nice;
 	bool no_new_privs;
 };
 

@@ -251,6 +251,9 @@ static void __attribute__((noreturn)) child_main(const struct plan *p)
 	if (set_limits(s) < 0)
 		child_fail(report_fd, STAGE_LIMITS);
 	umask((mode_t)s->umask);
+	/* The only one here that is refused for want of rights. */
+	if (s->has_nice && setpriority(PRIO_PROCESS, 0, s->nice) < 0)
+		child_fail(report_fd, STAGE_NICE);
 	if (s->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		child_fail(report_fd, STAGE_LIMITS);
 	if (chdir(s->cwd) < 0)

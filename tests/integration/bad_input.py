@@ -221,8 +221,9 @@ LINES = [
     # listed in the interface, built later: they say so, with their name
     ("resume", fetch(resume=True), UNSUPPORTED, "unsupported", 1),
     ("limits", worker(limits={"cpu": 1}), UNSUPPORTED, "unsupported", 1),
-    ("umask", worker(umask="022"), UNSUPPORTED, "unsupported", 1),
-    ("nice", worker(nice=5), UNSUPPORTED, "unsupported", 1),
+    ("umask that is a number", worker(umask=18), PARAMS, "/umask", 1),
+    ("umask that is not octal", worker(umask="0o22"), PARAMS, "/umask", 1),
+    ("nice out of range", worker(nice=20), PARAMS, "/nice", 1),
 
     # compositions, needs and references
     ("a need that is not there", timer(needs=[1, 987654]), NOT_FOUND, "/needs/0", 1),
@@ -300,7 +301,7 @@ class BadInput(TestCase):
         self.assertEqual(self.c.call("daemon.info")["pid"], self.d.pid)
 
     def test_unsupported_names_the_key(self):
-        for line, name in ((worker(nice=5), "nice"), (fetch(resume=True), "resume")):
+        for line, name in ((worker(limits={"cpu": 1}), "limits"), (fetch(resume=True), "resume")):
             with self.subTest(name):
                 self.c.send_line(line)
                 self.assertIn(name, self.c.read()["error"]["message"])

@@ -195,6 +195,9 @@ class Config(TestCase):
         d.write_config("[worker]\numask = 0027\n[jobs]\nkey_keep = 2d\n")
         self.assertEqual(c.call("daemon.reload", {})["needs_restart"],
                          ["queues.hook_limit", "jobs.key_keep"])
+        job = c.wait_one(c.call("job.submit", d.shell("umask; nice", umask="7", nice=11))["id"])
+        self.assertEqual(c.output(job["id"]).decode().split(), ["0007", "11"])
+        self.assertEqual(job["spec"]["umask"], "0007")
         job = c.wait_one(c.call("job.submit", d.shell("umask; ulimit -n"))["id"])
         self.assertEqual(c.output(job["id"]).decode().split(), ["0027", "1024"])
         settings = c.call("daemon.info")["settings"]

@@ -37,6 +37,8 @@ static struct msg a_start(void)
 			   .output_wait_us = 1000000,
 			   .n_files = 1024,
 			   .umask = 022,
+			   .nice = -5,
+			   .has_nice = true,
 			   .no_new_privs = true },
 	};
 }
@@ -92,6 +94,8 @@ START_TEST(a_start_arrives_whole)
 	ck_assert_int_eq(out.start.output_wait_us, 1000000);
 	ck_assert_uint_eq(out.start.n_files, 1024);
 	ck_assert_uint_eq(out.start.umask, 022);
+	ck_assert_int_eq(out.start.nice, -5);
+	ck_assert(out.start.has_nice);
 	ck_assert(out.start.no_new_privs);
 	msg_fini(&out);
 }

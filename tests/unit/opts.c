@@ -304,7 +304,7 @@ END_TEST
 START_TEST(later_keys_are_unsupported)
 {
 	struct opt *own = opts_of_kind(JOB_WORKER, false);
-	static const char *const names[] = { "--umask", "--nice", "--limits", "--limits-cpu" };
+	static const char *const names[] = { "--limits", "--limits-cpu" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char *argv[] = { (char *)names[i], (char *)"3" };

@@ -135,6 +135,8 @@ static json_t *typed(const struct jobkey *key, enum job_kind kind)
 	case JK_CHECKSUM:
 		return json_pack("{s:s, s:s}", "type", "string", "pattern",
 				 "^sha256:[0-9A-Fa-f]{64}$");
+	case JK_MODE:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", "^0?[0-7]{1,3}$");
 	case JK_URL:
 		return json_pack("{s:s, s:s, s:I}", "type", "string", "pattern",
 				 "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength", (json_int_t)key->max);
