@@ -208,8 +208,7 @@ static bool follows_at_once(const struct job *job)
 	if (job->is_in_flight || tree_has_live_parts(job))
 		return false;
 	if (job->state == JOB_WAITING)
-		return job->links->failure || job->links->asked.why != STOP_NONE ||
-		       job->links->never;
+		return waiting_is_over(job);
 	return job->run && job->run->is_over;
 }
 
@@ -355,27 +354,23 @@ static void on_stopping(struct job *job)
 
 /* ---- what follows ---- */
 
-/* Over already (its document is damaged), but its parts are not: they go first. */
-static bool waits_for_parts(struct job *job)
+/* Its parts live still where its document is damaged. */
+static void end_attempt(struct job *job)
 {
 	const struct stop_order order = {
 		.why = STOP_PARENT, .by_uid = job->uid, .grace_us = -1, .message = "it has failed"
 	};
 
-	if (!job->run->is_over || !tree_has_live_parts(job))
-		return false;
-	tree_stop(job, &order);
-	return true;
+	if (!tree_parts_go_first(job, &order))
+		ending_finish(job);
 }
 
 static void decide_running(struct job *job)
 {
 	struct run *run = job->run;
 
-	if (waits_for_parts(job))
-		return;
 	if (run->is_over)
-		ending_finish(job);
+		end_attempt(job);
 	else if (run->is_end_seen)
 		return; /* a cancel comes too late, and will be told so */
 	else if (job->cancels || run->why != STOP_NONE ||
@@ -391,10 +386,8 @@ static void decide_stopping(struct job *job)
 	}
 	if (job->cancels)
 		on_stopping(job);
-	if (waits_for_parts(job))
-		return;
 	if (job->run->is_over && !job->is_in_flight)
-		ending_finish(job);
+		end_attempt(job);
 }
 
 void engine_decide(struct job *job)

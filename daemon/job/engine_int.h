@@ -116,6 +116,8 @@ void engine_happened(int64_t seq);
  */
 void waiting_place(struct job *job);
 void waiting_take_out(struct job *job);
+/* Will it end without an attempt, when its parts have, whoever asks for what from now on? */
+bool waiting_is_over(const struct job *job);
 /* Do what is to be done about a job that waits and of which nothing is in flight. */
 void waiting_decide(struct job *job);
 /* It cannot start: over, with @err (finished here), without an attempt. */
@@ -166,6 +168,8 @@ void tree_judge(struct job *job);
 /* The live parts are to stop, in bounded steps.  Borrows order->message while parts live. */
 void tree_stop(struct job *job, const struct stop_order *order);
 bool tree_has_live_parts(const struct job *job);
+/* @job is about to end, but parts of it live: they are told, and true.  It follows the last. */
+bool tree_parts_go_first(struct job *job, const struct stop_order *order);
 /* @job is lost sight of: its parts stop, and have no composition any more. */
 void tree_abandon(struct job *job);
 /* Tell some parts; true: there are more to tell. */

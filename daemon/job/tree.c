@@ -174,6 +174,14 @@ void tree_stop(struct job *job, const struct stop_order *order)
 	engine_wants_step();
 }
 
+bool tree_parts_go_first(struct job *job, const struct stop_order *order)
+{
+	if (!tree_has_live_parts(job))
+		return false;
+	tree_stop(job, order);
+	return true;
+}
+
 void tree_ask(struct job *job, const struct stop_order *order)
 {
 	struct links *l = job_links(job);

@@ -112,16 +112,6 @@ static void end_never(struct job *job)
 	waiting_end(job, JOB_SKIPPED, &err);
 }
 
-/* A composition's parts go first, and it follows when the last of them has ended. */
-static bool waits_for_parts(struct job *job, const struct stop_order *order)
-{
-	if (!tree_has_live_parts(job))
-		return false;
-	waiting_take_out(job);
-	tree_stop(job, order);
-	return true;
-}
-
 static const struct stop_order skip_parts = {
 	.why = STOP_PARENT,
 	.is_skip = true,
@@ -141,41 +131,40 @@ void waiting_fail(struct job *job, struct aw_err *err)
 	engine_decide(job);
 }
 
-/* true: it is over, or about to be. */
-static bool ends(struct job *job)
+bool waiting_is_over(const struct job *job)
 {
 	const struct links *l = job->links;
 
+	return l && (l->failure || l->asked.why != STOP_NONE || l->never);
+}
+
+/* For the reason that weighs most; a composition when the last of its parts has ended. */
+static void end(struct job *job)
+{
+	const struct links *l = job->links;
+
+	waiting_take_out(job);
 	if (l && l->failure) {
-		if (!waits_for_parts(job, &skip_parts))
+		if (!tree_parts_go_first(job, &skip_parts))
 			waiting_end(job, JOB_FAILED, l->failure);
-		return true;
-	}
-	if (l && l->asked.why != STOP_NONE) {
-		if (!waits_for_parts(job, &l->asked))
+	} else if (l && l->asked.why != STOP_NONE) {
+		if (!tree_parts_go_first(job, &l->asked))
 			end_asked(job);
-		return true;
-	}
-	if (job->cancels) {
+	} else if (job->cancels) {
 		if (tree_has_live_parts(job))
 			cancel_ask(job);
 		else
 			end_cancelled(job);
-		return true;
+	} else if (!tree_parts_go_first(job, &skip_parts)) {
+		end_never(job);
 	}
-	if (l && l->never) {
-		if (!waits_for_parts(job, &skip_parts))
-			end_never(job);
-		return true;
-	}
-	return false;
 }
 
 void waiting_decide(struct job *job)
 {
-	if (ends(job))
-		return;
-	if (job->links && job->links->edits)
+	if (waiting_is_over(job) || job->cancels)
+		end(job);
+	else if (job->links && job->links->edits)
 		edit_begin(job);
 	else
 		waiting_place(job);
