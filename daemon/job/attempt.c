@@ -16,6 +16,9 @@
 
 /* One attempt, from the commit of "running" to what co_run returned. */
 
+/* Documents of compositions: some thousand parts, which take milliseconds to read. */
+#define LARGE_BYTES ((size_t)128 * 1024)
+
 struct aw_err *run_err(struct run *run)
 {
 	if (!run->err)
@@ -23,19 +26,32 @@ struct aw_err *run_err(struct run *run)
 	return run->err;
 }
 
+/* Touches nothing but the document and its place: any thread. */
+static bool load_doc(struct run *run, struct aw_err *err)
+{
+	run->has_doc = jobdoc_load(run->spec, run->spec_len, &run->a.doc, err) == 0;
+	return run->has_doc;
+}
+
+static void fail_doc(struct run *run, const struct aw_err *err)
+{
+	*run_err(run) = *err; /* moved */
+	run->err->code = AW_DAMAGED;
+}
+
 bool run_parse_doc(struct run *run)
 {
 	struct aw_err err = { 0 };
 
-	if (run->has_doc)
+	if (run->has_doc || load_doc(run, &err))
 		return true;
-	if (jobdoc_load(run->spec, run->spec_len, &run->a.doc, &err) < 0) {
-		*run_err(run) = err; /* moved */
-		run->err->code = AW_DAMAGED;
-		return false;
-	}
-	run->has_doc = true;
-	return true;
+	fail_doc(run, &err);
+	return false;
+}
+
+static bool is_large(const struct run *run)
+{
+	return run->kind->judge && run->spec_len >= LARGE_BYTES;
 }
 
 static void drop_doc(struct run *run)
@@ -76,7 +92,7 @@ struct run *run_new(struct job *job, uint32_t attempt, struct instant started, c
 		aw_fail(run_err(run), AW_UNSUPPORTED, "this version of awaitd cannot run %s jobs",
 			job_kind_name(job->kind));
 		run_over(run, -EINVAL);
-	} else if (!run_parse_doc(run)) {
+	} else if (!is_large(run) && !run_parse_doc(run)) {
 		run_over(run, -EINVAL);
 	}
 	return run;
@@ -186,12 +202,62 @@ static void begin(struct run *run)
 	drop_doc(run);
 }
 
+/* A large document is read by a helper thread, so that nobody waits for it. */
+struct reading {
+	struct offload work;
+	struct run *run; /* its job's changes are in flight as long as this is under way */
+	struct aw_err err;
+};
+
+static void read_work(struct offload *o)
+{
+	struct reading *r = container_of(o, struct reading, work);
+
+	load_doc(r->run, &r->err);
+}
+
+static void read_done(struct offload *o)
+{
+	struct reading *r = container_of(o, struct reading, work);
+	struct run *run = r->run;
+
+	engine_landed();
+	if (!engine.is_over) {
+		run->job->is_in_flight = false;
+		if (run->has_doc) {
+			begin(run);
+		} else {
+			fail_doc(run, &r->err);
+			run_over(run, -EINVAL);
+		}
+		engine_decide(run->job);
+	}
+	free(r);
+}
+
+static void begin_large(struct run *run)
+{
+	struct reading *r = xcalloc(1, sizeof(*r));
+
+	r->run = run;
+	r->work = (struct offload){ .work = read_work, .done = read_done };
+	run->job->is_in_flight = true;
+	engine.n_in_flight++;
+	offload_submit(&r->work);
+}
+
 void run_go(struct run *run)
 {
 	struct instant due;
 
 	if (run->kind->judge) {
-		begin(run);
+		/* At the start of the daemon the others wait anyway. */
+		if (!run->has_doc && !run->is_adopted)
+			begin_large(run);
+		else if (run_parse_doc(run))
+			begin(run);
+		else
+			run_over(run, -EINVAL);
 		return;
 	}
 	if (!run->kind->due || !run->kind->due(&run->a, &due)) {

@@ -67,6 +67,27 @@ class LargeSubmits(TestCase):
         wait_until(lambda: self.c.call("daemon.stats")["connections"]["calls"] == 1, 10,
                    "this call is the only one")
 
+    def test_a_tree_that_is_cancelled_while_it_starts(self):
+        """Its document is read beside the loop; whatever comes meanwhile is not forgotten."""
+        for n in range(6):
+            tree = self.c.submit("gather", jobs=[LONG] * MANY)["id"]
+            if n % 2:
+                self.c.wait_state(tree, "running")
+            self.c.call("job.cancel", {"ids": [tree] if n < 4 else [tree + 1]})
+            done = self.c.wait_one(tree, timeout=60)
+            self.assert_done(done, "cancelled" if n < 4 else "failed")
+            parts = self.c.wait(*done["children"][:2], done["children"][-1])
+            self.assertEqual({j["outcome"] for j in parts}, {"cancelled"})
+            self.assertEqual(self.c.call("daemon.stats")["jobs"]["live"], 0)
+
+    def test_a_tree_that_starts_over_a_crash(self):
+        tree = self.c.submit("gather", jobs=[{"kind": "timer", "sleep": 0.5}] * MANY)["id"]
+        self.d.kill9()
+        self.d.start()
+        self.c = self.client(self.d)
+        self.assert_done(self.c.wait_one(tree, timeout=60))
+        self.assertEqual(self.c.get(tree)["result"], [None] * MANY)
+
     def test_a_stop_meanwhile(self):
         """Answered with ids that are there after the restart; refused, then they are not."""
         n_known = 0
