@@ -39,7 +39,8 @@ enum {
 	EXIT_CONFIG = 78,
 };
 
-static bool is_stopping;
+/* What a stop was asked for first; a drain may become a stop at once, never the reverse. */
+static bool is_stopping, is_draining;
 
 static void print_line(const char *line)
 {
@@ -79,6 +80,14 @@ static void on_store_fatal(int exit_status, const char *message)
 /* What the manager shows of us while nothing else happens. */
 static const char *status_now(void)
 {
+	if (is_draining)
+		return store_is_degraded(engine_store())
+			       ? "stopping when nothing runs any more; little space is left on the "
+				 "disk of the state directory: an end may have to wait for space. "
+				 "Make some, or stop at once: awaitctl shutdown"
+			       : "stopping when nothing runs any more";
+	if (is_stopping)
+		return "stopping";
 	return store_is_degraded(engine_store())
 		       ? "degraded: storage_full: little space is left on the disk of the state "
 			 "directory; no new jobs are taken"
@@ -87,9 +96,11 @@ static const char *status_now(void)
 
 static void on_degraded(bool is_degraded)
 {
-	(void)is_degraded;
-	if (!is_stopping)
-		notify_status(status_now());
+	if (is_stopping && !is_draining)
+		return;
+	if (is_draining && is_degraded)
+		log_warning("%s", status_now());
+	notify_status(status_now());
 }
 
 static void on_stopped(void)
@@ -100,17 +111,18 @@ static void on_stopped(void)
 
 void daemon_shutdown(bool drain)
 {
+	is_draining = drain && (is_draining || !is_stopping);
 	is_stopping = true;
 	/*
 	 * The manager would kill us when its time to stop is over; what is drained may run for
 	 * hours.
 	 */
-	if (drain)
-		notify_status("stopping when nothing runs any more");
+	if (is_draining)
+		notify_status(status_now());
 	else
 		notify_stopping();
-	log_info("stopping%s", drain ? " when nothing runs any more" : "");
-	engine_stop(drain, on_stopped);
+	log_info("%s", status_now());
+	engine_stop(is_draining, on_stopped);
 }
 
 /* What keeps something that it took from the settings. */
@@ -134,7 +146,7 @@ static void reload(void)
 		daemon_settings_changed();
 	json_decref(restart);
 	aw_err_fini(&err);
-	notify_ready(is_stopping ? "stopping" : status_now());
+	notify_ready(status_now());
 }
 
 static void on_signal(int signo)

@@ -201,6 +201,34 @@ class FullDisk(FaultCase):
         self.see_end(c, waiting[0], "cancelled")
         self.end(c)
 
+    def test_drain_on_a_full_disk(self):
+        """What ends cannot be stored: the drain says so and waits; a stop at once is one."""
+        self.d.write_config(CONFIG + "[storage]\nmin_free = 0\n")
+        self.d.start()
+        c = self.client(self.d)
+        running = [self.submit(c, self.gated()) for _ in range(4)]
+        for number in running:
+            c.wait_state(number, "running")
+        self.fill_with_ballast()
+        self.fill_with_submits(c)
+        self.fill_with_ballast()  # the reserve was let go
+        self.expect_status(DEGRADED)
+        c.call("daemon.shutdown", {"drain": True}, SOON)
+        self.expect_status("STATUS=stopping when nothing runs any more; little space is left")
+        with open(self.gate, "w", encoding="ascii"):
+            pass
+        with self.assertRaises(AssertionError, msg="a drain waits for space"):
+            wait_until(lambda: not self.d.is_alive(), 2, "the end of the daemon")
+        began = time.monotonic()
+        self.assertEqual(self.d.stop(), 0, "an orderly stop on a full disk")
+        self.assertLess(time.monotonic() - began, SOON)
+        os.unlink(self.ballast)
+        self.d.start()
+        c = self.client(self.d)
+        for number in running:
+            self.see_end(c, number, "lost")
+        self.end(c)
+
     def end(self, c):
         for job in c.list_all(state="waiting"):
             self.cancel(c, job["id"])
