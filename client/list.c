@@ -22,11 +22,7 @@ struct list_args {
 	bool is_all, is_reverse, is_flat;
 };
 
-#define FILTER(word, letters, text)                                                 \
-	{                                                                           \
-		.name = #word, .type = OPT_WORDS, .metavar = letters, .help = text, \
-		.offset = offsetof(struct list_args, word)                          \
-	}
+#define FILTER(word, letters, text) OPT_MEMBER(list_args, word, OPT_WORDS, letters, text)
 
 static const struct opt list_opts[] = {
 	FILTER(state, "STATE", "waiting, running, stopping or done"),

@@ -42,6 +42,13 @@ struct opt {
 	const struct jobkey *whole; /* --retry-max: the key whose member .key is; else NULL */
 };
 
+/* The option that is called like the member of @args which takes its value. */
+#define OPT_MEMBER(args, member, kind, letters, text)                            \
+	{                                                                        \
+		.name = #member, .type = kind, .metavar = letters, .help = text, \
+		.offset = offsetof(struct args, member)                          \
+	}
+
 /* A table and what its values go to. */
 struct opt_set {
 	const struct opt *opts;

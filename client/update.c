@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "client/verb.h"
@@ -12,11 +11,7 @@ struct update_args {
 	json_t *clear;						 /* owns */
 };
 
-#define CHANGE(word, letters, text)                                                \
-	{                                                                          \
-		.name = #word, .type = OPT_TEXT, .metavar = letters, .help = text, \
-		.offset = offsetof(struct update_args, word)                       \
-	}
+#define CHANGE(word, letters, text) OPT_MEMBER(update_args, word, OPT_TEXT, letters, text)
 
 static const struct opt update_opts[] = {
 	CHANGE(priority, "N", "higher starts first"),
