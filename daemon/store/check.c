@@ -49,6 +49,14 @@ static const struct {
 	  "SELECT count(*) FROM job LEFT JOIN event ON event.seq = last_seq"
 	  " WHERE last_seq IS NOT NULL AND (event.job, event.state, event.outcome)"
 	  "  IS NOT (id, job.state, job.outcome)" },
+	{ "events that are missing from what has happened to a job, or too many",
+	  "SELECT count(*) FROM (SELECT prev, lag(seq) OVER (PARTITION BY job ORDER BY seq) AS"
+	  " before FROM event) WHERE prev IS NOT before" },
+	{ "jobs of which an attempt is missing, or that have one too many",
+	  "SELECT count(*) FROM job WHERE attempt <>"
+	  " (SELECT count(*) FROM attempt AS a WHERE a.job = id)" },
+	{ "results of jobs that are not done",
+	  "SELECT count(*) FROM ending JOIN job ON id = ending.job WHERE job.outcome IS NULL" },
 	{ "jobs in the wrong order of submission",
 	  "SELECT count(*) FROM (SELECT submit_seq - lag(submit_seq) OVER (ORDER BY id) AS step"
 	  " FROM job) WHERE step <= 0" },
@@ -57,6 +65,9 @@ static const struct {
 	{ "submission keys that never expire",
 	  "SELECT count(*) FROM submit_key WHERE expires IS NULL AND NOT EXISTS"
 	  " (SELECT 1 FROM job WHERE id = submit_key.job AND outcome IS NULL)" },
+	{ "unfinished jobs that would be made again by who sends their key again",
+	  "SELECT count(*) FROM job WHERE outcome IS NULL AND has_key"
+	  " AND id NOT IN (SELECT job FROM submit_key)" },
 	{ "submission keys that would never be forgotten",
 	  "SELECT count(*) FROM submit_key WHERE (job > 0) <>"
 	  " EXISTS (SELECT 1 FROM job WHERE id = submit_key.job)" },
@@ -66,7 +77,7 @@ static const struct {
 	  " WHERE boot IS NOT NULL AND boot NOT IN (SELECT n FROM boot)" },
 	{ "parts without their composition",
 	  "SELECT count(*) FROM job WHERE parent IS NOT NULL AND (part IS NULL OR run_of IS NULL"
-	  " OR NOT EXISTS (SELECT 1 FROM job AS p WHERE p.id = job.parent"
+	  " OR parent >= id OR NOT EXISTS (SELECT 1 FROM job AS p WHERE p.id = job.parent"
 	  "  AND p.kind IN ('gather', 'sequence', 'race')))" },
 	{ "parts that are there twice",
 	  "SELECT count(*) FROM (SELECT 1 FROM job WHERE parent IS NOT NULL"

@@ -619,6 +619,13 @@ static const struct {
 	{ "INSERT INTO attempt (job, attempt, started) VALUES (7, 1, 1)", "do not run" },
 	{ "INSERT INTO stop VALUES (7, 'cancel', 0, NULL)", "not to stop" },
 	{ "UPDATE event SET state = 'stopping' WHERE state = 'done'", "last event" },
+	{ "DELETE FROM event WHERE state = 'running'", "events that are missing" },
+	{ "INSERT INTO event SELECT 2, time, 51, 1, 'running', NULL, NULL FROM event LIMIT 1",
+	  "or too many" },
+	{ "DELETE FROM attempt", "an attempt is missing" },
+	{ "UPDATE job SET attempt = 1 WHERE id = 7", "an attempt is missing" },
+	{ "INSERT INTO ending VALUES (7, '1', NULL, NULL)", "results of jobs that are not done" },
+	{ "UPDATE job SET has_key = 1 WHERE id = 7", "made again" },
 	{ "UPDATE job SET submit_seq = 1 WHERE id = 9", "wrong order" },
 	{ "INSERT INTO event VALUES (900, 1, 77, 1, 'done', 'lost', NULL)", "do not exist" },
 	{ "UPDATE tally SET waiting = waiting + 1", "counts" },
@@ -631,6 +638,9 @@ static const struct {
 	{ "INSERT INTO submit_key VALUES (1, 'k', 77, 0, 1)", "never be forgotten" },
 	{ "UPDATE job SET boot = 9, due_boot = 1 WHERE id = 7", "unknown boot" },
 	{ "UPDATE job SET parent = 3, part = 0, run_of = 1 WHERE id = 7", "their composition" },
+	{ "UPDATE job SET kind = 'race' WHERE id = 9;"
+	  "UPDATE job SET parent = 9, part = 0, run_of = 1 WHERE id = 7",
+	  "their composition" },
 	{ "UPDATE job SET kind = 'race' WHERE id = 3;"
 	  "UPDATE job SET parent = 3, part = 0, run_of = 1 WHERE id IN (7, 8)",
 	  "there twice" },
