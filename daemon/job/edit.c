@@ -152,6 +152,7 @@ static void look_up(struct job_edit *e)
 	struct look_up *u = xcalloc(1, sizeof(*u));
 
 	u->edit = e;
+	u->get.is_brief = true;
 	u->get.op.type = STORE_GET;
 	u->get.op.done = on_looked_up;
 	u->get.ids = &e->id;

@@ -276,6 +276,7 @@ void needed_check(struct submission *s, void (*done)(struct submission *s, int r
 		done(s, check_all(n));
 		return;
 	}
+	n->get.is_brief = true;
 	n->get.op.type = STORE_GET;
 	n->get.op.done = on_got;
 	n->get.ids = n->ids;

@@ -83,6 +83,7 @@ static void look_up_open(struct job *job)
 	if (!u)
 		return;
 	u->job = job->id;
+	u->get.is_brief = true;
 	u->get.op.type = STORE_GET;
 	u->get.op.done = on_looked_up;
 	u->get.ids = u->ids;
