@@ -291,6 +291,17 @@ def retry_at_once(path, ids, _):
         return len(c.call("job.retry", {"ids": ids}, timeout=60)["jobs"])
 
 
+def wait_often(path, ids, n, _):
+    """One connection looks at the same many jobs again and again; how many answers came."""
+    with Client(path) as c:
+        c.send_raw(b"".join(
+            b'{"jsonrpc":"2.0","id":%d,"method":"job.wait","params":{"ids":%s}}\n'
+            % (i, json.dumps(ids).encode()) for i in range(n)))
+        for _ in range(n):
+            c.read_line(60)
+    return n
+
+
 class Attack(TestCase):
     limit = 60 + 20 * SECONDS
 
@@ -344,17 +355,35 @@ class Attack(TestCase):
 
     def test_large_documents_again(self):
         d = self.daemon()
-        c = self.client(d)
-        document = {"kind": "timer", "sleep": 0, "value": [0] * 9990}
-        ids = []
-        for _ in range(50):
-            ids += c.call("job.submit_many", {"jobs": [document] * 8})["ids"]
-        c.close()
-        with Client(d.socket) as c:  # the records are not looked at: that takes long
-            c.send({"jsonrpc": "2.0", "id": 1, "method": "job.wait", "params": {"ids": ids}})
-            c.read_line(60)
+        ids = self.make_done(d, 400, [0] * 9990)
         self.assertEqual(self.attack(d, (retry_at_once, ids), longest=0.1), [len(ids)])
         self.settle(d)
+
+    def make_done(self, d, n, value):
+        """@n jobs with large documents that are done; nobody looks at them."""
+        with Client(d.socket) as c:
+            document = {"kind": "timer", "sleep": 0, "value": value}
+            ids = []
+            while len(ids) < n:
+                ids += c.call("job.submit_many", {"jobs": [document] * 5})["ids"]
+            c.send({"jsonrpc": "2.0", "id": 1, "method": "job.wait", "params": {"ids": ids}})
+            c.read_line(60)
+        return ids
+
+    def test_waits_for_many(self):
+        d = self.daemon()
+        ids = self.make_done(d, 1000, "x" * 3500)
+        self.assertEqual(self.attack(d, (wait_often, ids, 40), longest=0.1), [40])
+        self.assertEqual(self.settle(d).call("daemon.stats")["connections"]["dropped"], 0)
+
+    def test_documents_nobody_asked_for(self):
+        """Whether jobs are done is asked without their documents."""
+        d = self.daemon()
+        ids = self.make_done(d, 400, "x" * 130000)
+        before = peak_memory(d.pid)
+        with Client(d.socket) as c:
+            self.assertEqual(c.call_error("job.hold", {"ids": ids}).word, "wrong_state")
+        self.assertLess(peak_memory(d.pid) - before, 16 << 20)
 
     def test_deaths_in_lines(self):
         d = self.daemon()

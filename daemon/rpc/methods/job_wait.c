@@ -17,7 +17,12 @@
  * not done; a job that ended between the look and the watch is no longer live
  * and counts as done.  When enough are, or time is over, look again and show
  * them all as they are then.
+ *
+ * A thousand jobs make an answer of megabytes: until the first look at so many
+ * is over the connection's next request is not read, since without that who
+ * asks for it over and over is not held back by answers yet unread.
  */
+#define FEW_JOBS 16
 
 struct wait_one {
 	struct job_watch watch;
@@ -170,6 +175,8 @@ static void on_first_look(struct store_op *op)
 		look_again(w);
 		return;
 	}
+	if (w->n > FEW_JOBS)
+		rpc_go_on(w->call);
 	rpc_set_idle(w->call, true);
 	loop_timer_set(&w->timer, w->end);
 }
@@ -211,13 +218,13 @@ static struct rpc_done wait_jobs(struct rpc_call *call, json_t *params)
 {
 	struct aw_err err = { 0 };
 	struct wait_jobs *w;
+	struct rpc_done done;
 	bool is_any;
 	int64_t *ids;
 	size_t n;
 
 	if (check_mode(params, &is_any, &err) < 0) {
-		struct rpc_done done = rpc_fail(call, &err);
-
+		done = rpc_fail(call, &err);
 		aw_err_fini(&err);
 		return done;
 	}
@@ -232,7 +239,10 @@ static struct rpc_done wait_jobs(struct rpc_call *call, json_t *params)
 	w->timer.fn = on_timeout;
 	w->is_asking = true;
 	reply_query(&w->get, ids, n, false, on_first_look);
-	return rpc_later(call, on_gone, w);
+	done = rpc_later(call, on_gone, w);
+	if (n > FEW_JOBS)
+		rpc_hold(call);
+	return done;
 }
 
 static const struct rpc_param wait_params[] = {
