@@ -3,6 +3,7 @@
 """The configuration file: what is wrong is said with file and line, --check-config, reload."""
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -169,6 +170,30 @@ class Config(TestCase):
                           settings["jobs.retry_delay"], settings["fetch.redirects"]),
                          (0.1, 0.2, 0, 3))
         c.call("job.cancel", {"ids": [flaky]})
+
+    def test_timeouts_of_fetches(self):
+        """Both are the setting's, and what a document says goes before it."""
+        text = "[fetch]\nconnect_timeout = {}\nidle_timeout = {}\nallow_networks = any\n"
+        d = self.daemon(config=text.format("10min", "10min"))
+        c, web = self.client(d), self.web()
+        silent = socket.create_server(("127.0.0.1", 0))  # connects, and never says a word of TLS
+        self.addCleanup(silent.close)
+        urls = {"connect_timeout": f"https://127.0.0.1:{silent.getsockname()[1]}/",
+                "idle_timeout": web.url("/hang")}
+
+        def timed_out(name, text, **keys):
+            job = c.wait_one(c.submit("fetch", url=urls[name], **keys)["id"])
+            error = self.assert_done(job, "failed")["error"]
+            self.assertEqual(error["code"], "timeout", job)
+            self.assertIn(f"{text} ({name})", error["message"])
+            return job
+
+        for name in urls:
+            timed_out(name, "0.2 s", **{name: "200ms"})
+        d.write_config(text.format("1s", "2s"))
+        self.assertEqual(c.call("daemon.reload", {})["needs_restart"], [])
+        for name, limit in (("connect_timeout", "1 s"), ("idle_timeout", "2 s")):
+            self.assertNotIn(name, timed_out(name, limit)["spec"])
 
     def test_the_same_key_after_a_change(self):
         """A default is no part of the document that a key stands for."""
