@@ -303,6 +303,18 @@ static int run_with_store(bool is_init)
 	return status;
 }
 
+/*
+ * Everything is stored, and the loop hears no signals any more: another one, which managers
+ * and people send, is not to turn an orderly end into a death by that signal.
+ */
+static void hear_no_more(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 static int run(bool is_init)
 {
 	struct aw_err err = { 0 };
@@ -320,6 +332,7 @@ static int run(bool is_init)
 		return fail(EXIT_FAILURE, &err);
 	log_start();
 	status = run_with_store(is_init);
+	hear_no_more();
 	loop_fini();
 	if (status == EXIT_SUCCESS)
 		log_info("stopped");

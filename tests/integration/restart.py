@@ -246,6 +246,17 @@ class Restart(TestCase):
         self.assertEqual(self.d.stop(signal.SIGINT), 0)
         self.assertFalse(os.path.exists(self.d.socket), "the socket file is taken away")
 
+    def test_signals_up_to_the_end(self):
+        """An orderly stop stays one, however often it is asked for."""
+        for _ in range(10):
+            self.d.process.send_signal(signal.SIGTERM)
+            while self.d.is_alive():
+                self.d.process.send_signal(signal.SIGHUP)
+                self.d.process.send_signal(signal.SIGTERM)
+                time.sleep(0.0002)
+            self.assertEqual(self.d.wait_exit(), 0, self.d.log_tail())
+            self.d.start()
+
     def test_supervisor_dies(self):
         """Its workers are lost or tried again, new ones run, the daemon stays."""
         number, _ = self.started_worker("sleep 600")
