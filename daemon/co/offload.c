@@ -122,8 +122,9 @@ void offload_submit(struct offload *o)
 	push(o);
 	n_queued = pool.n_queued;
 	n_idle = pool.n_idle;
-	pthread_cond_signal(&pool.wanted);
 	pthread_mutex_unlock(&pool.lock);
+	/* Only now: woken before, it would find the lock taken and sleep once more. */
+	pthread_cond_signal(&pool.wanted);
 	grow(n_queued, n_idle);
 }
 

@@ -41,8 +41,8 @@ static void on_exited(struct proc *p)
 	attempt_end_seen(container_of(p, struct worker, proc)->attempt);
 }
 
-/* The folder for the output, and in it the results that the program may read. */
-static int make_folder(void *arg)
+/* The results that the program may read, beside where its output will be. */
+static int write_results(void *arg)
 {
 	const struct attempt *a = arg;
 	const char *results = attempt_results(a);
@@ -50,7 +50,7 @@ static int make_folder(void *arg)
 	int r = jobdir_make(a->id), fd;
 	ssize_t n;
 
-	if (r < 0 || !results)
+	if (r < 0)
 		return r;
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -311,10 +311,23 @@ static int co_until_gone(struct worker *w)
 	return is_cancelled ? -ECANCELED : 0;
 }
 
+/* Its limit leaves a head and a tail: nothing at all is the disk's doing. */
+static void tell_unkept(const struct proc *p)
+{
+	const struct msg_exited *e = &p->exited;
+
+	if (e->output_bytes > 0 && e->dropped_bytes == e->output_bytes)
+		log_warning("job %" PRId64 ": none of its output (%" PRId64
+			    " bytes) could be kept: "
+			    "is the disk full, or the folder \"output\" not ours?",
+			    p->job, e->output_bytes);
+}
+
 static int finish(struct worker *w, struct aw_err *err)
 {
 	switch (w->proc.state) {
 	case PROC_EXITED:
+		tell_unkept(&w->proc);
 		set_result(w->attempt, &w->proc.exited);
 		return judge(w->attempt, &w->proc.exited, err);
 	case PROC_FAILED:
@@ -331,19 +344,28 @@ static int finish(struct worker *w, struct aw_err *err)
 		       "whether its work was done, then submit it again");
 }
 
+static int co_write_results(struct attempt *a, struct aw_err *err)
+{
+	int r = co_offload(write_results, a);
+
+	if (r < 0)
+		return aw_fail(err, r == -ENOSPC ? AW_STORAGE_FULL : AW_IO,
+			       "cannot write down the results for the program: %s", strerror(-r));
+	/* Not started, rather than started and killed. */
+	return coro_is_cancelled() ? -ECANCELED : 0;
+}
+
 static int co_worker_run(struct attempt *a, const json_t *saved, struct aw_err *err)
 {
 	struct worker *w = a->priv;
-	int r, cancelled;
+	int r = 0, cancelled;
 
 	(void)saved;
 	w->attempt = a;
-	r = co_offload(make_folder, a);
+	if (attempt_results(a))
+		r = co_write_results(a, err);
 	if (r < 0)
-		return aw_fail(err, r == -ENOSPC ? AW_STORAGE_FULL : AW_IO,
-			       "cannot make the folder for the output: %s", strerror(-r));
-	if (coro_is_cancelled())
-		return -ECANCELED; /* not started, rather than started and killed */
+		return r;
 	r = start(w);
 	if (r == -E2BIG)
 		return fail_spawn(a, STAGE_EXEC, E2BIG, err);

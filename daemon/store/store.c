@@ -82,10 +82,13 @@ void store_log(const struct store *s, int priority, const char *fmt, ...)
 
 void store_wake(struct store *s)
 {
-	if (s->is_asleep)
-		pthread_cond_signal(&s->wake);
+	bool was_asleep = s->is_asleep;
+
 	s->is_asleep = false;
 	pthread_mutex_unlock(&s->lock);
+	/* Only now: woken before, it would find the lock taken and sleep once more. */
+	if (was_asleep)
+		pthread_cond_signal(&s->wake);
 }
 
 static void hand_over(struct store *s)

@@ -401,17 +401,15 @@ static void turn(struct minder *m)
 
 static bool start(struct minder *m, const struct msg_start *s)
 {
-	enum msg_stage stage = STAGE_LOG;
+	enum msg_stage stage;
 	struct spawned w;
-	int r = outlog_open(&m->log, s->log_path, s->log_limit_bytes);
+	int r = spawn_worker(s, &w, &stage);
 
-	if (r == 0)
-		r = spawn_worker(s, &w, &stage);
 	if (r < 0) {
-		outlog_close(&m->log);
 		send_failed(m, stage, r);
 		return false;
 	}
+	outlog_init(&m->log, s->log_path, s->log_limit_bytes);
 	m->pid = w.pid;
 	m->drain_us = s->output_wait_us;
 	m->has_children = true;

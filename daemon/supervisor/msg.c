@@ -11,10 +11,9 @@
 #include "proto/xalloc.h"
 
 static const char *const stage_names[N_SUP_STAGES] = {
-	[STAGE_LOG] = "log",	   [STAGE_STDIN] = "stdin",	[STAGE_PIPE] = "pipe",
-	[STAGE_FORK] = "fork",	   [STAGE_SESSION] = "session", [STAGE_STDIO] = "stdio",
-	[STAGE_LIMITS] = "limits", [STAGE_NICE] = "nice",	[STAGE_CWD] = "cwd",
-	[STAGE_EXEC] = "exec",
+	[STAGE_STDIN] = "stdin",     [STAGE_PIPE] = "pipe",   [STAGE_FORK] = "fork",
+	[STAGE_SESSION] = "session", [STAGE_STDIO] = "stdio", [STAGE_LIMITS] = "limits",
+	[STAGE_NICE] = "nice",	     [STAGE_CWD] = "cwd",     [STAGE_EXEC] = "exec",
 };
 
 /* A place in a payload; once something did not fit, everything after fails too. */

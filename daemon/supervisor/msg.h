@@ -17,7 +17,7 @@
  * Neither side trusts the other's bytes: what does not decode is -EBADMSG,
  * and ends the connection.
  */
-#define SUP_VERSION 1
+#define SUP_VERSION 2
 #define SUP_HEADER_BYTES 8
 /* A request line is at most 1 MiB; argv, env and stdin come from one. */
 #define SUP_MAX_BYTES (4u * 1024 * 1024)
@@ -42,7 +42,6 @@ enum msg_type {
 
 /* Where a start failed. */
 enum msg_stage {
-	STAGE_LOG,   /* opening the output log */
 	STAGE_STDIN, /* laying out what it reads */
 	STAGE_PIPE,
 	STAGE_FORK,

@@ -6,13 +6,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "proto/xalloc.h"
 
 /* A frame grows for so long; after that the next bytes get a time of their own. */
 #define GROW_MS 100
 /* Give space back in pieces of this size: a hole per line would be a system call per line. */
 #define PUNCH_BYTES (256 * 1024)
+/* Of a log's folders the daemon's state directory is there: output/THOUSAND/JOB are not. */
+#define FOLDERS_MAX 3
 
 static int64_t cost(uint32_t len)
 {
@@ -276,26 +281,63 @@ static int64_t add_some(struct outlog *log, enum outlog_stream stream, const cha
 	return n;
 }
 
-int outlog_open(struct outlog *log, const char *path, int64_t limit_bytes)
+/* ---- the file ---- */
+
+/* Make the folder of @path, and with it up to @n_max - 1 above. */
+static int make_folder_of(const char *path, int n_max)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *folder = xstrndup(path, slash ? (size_t)(slash - path) : 0);
+	int r;
+
+	if (n_max == 0)
+		return -ENOENT;
+	r = mkdir(folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	if (r != -ENOENT)
+		return r;
+	r = make_folder_of(folder, n_max - 1);
+	if (r < 0)
+		return r;
+	return mkdir(folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int create(const char *path)
+{
+	return open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+static int open_file(struct outlog *log)
+{
+	log->fd = create(log->path);
+	/* A removal of another job may take a parent away in between, so try again. */
+	for (int tries = 0; log->fd < 0 && errno == ENOENT && tries < 5; tries++) {
+		(void)!make_folder_of(log->path, FOLDERS_MAX);
+		log->fd = create(log->path);
+	}
+	if (log->fd < 0)
+		return -errno;
+	/* A disk that is full already: the header is tried again with each byte that comes. */
+	write_header(log);
+	return 0;
+}
+
+void outlog_init(struct outlog *log, const char *path, int64_t limit_bytes)
 {
 	int64_t frame_max = limit_bytes / 16;
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd < 0)
-		return -errno;
 	if (frame_max < 64)
 		frame_max = 64;
 	if (frame_max > OUTLOG_FRAME_MAX_BYTES)
 		frame_max = OUTLOG_FRAME_MAX_BYTES;
 	*log = (struct outlog){
-		.fd = fd,
+		.path = path,
+		.fd = -1,
 		.limit_bytes = limit_bytes,
 		.frame_max = (uint32_t)frame_max,
 		.end = OUTLOG_HEADER_BYTES,
 	};
-	/* A disk that is full already: the header is tried again with each byte that comes. */
-	write_header(log);
-	return 0;
+	/* From another life of the database, which a backup has brought back. */
+	(void)unlink(path);
 }
 
 void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data, size_t len,
@@ -304,6 +346,10 @@ void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data,
 	const char *p = data;
 
 	log->total_bytes += (int64_t)len;
+	if (log->fd < 0 && open_file(log) < 0) {
+		drop(log, len);
+		return;
+	}
 	while (len > 0) {
 		bool is_full =
 			log->has_no_holes && log->head_cost + log->tail_cost >= log->limit_bytes;

@@ -15,7 +15,8 @@
  * count as dropped.
  */
 struct outlog {
-	int fd; /* owns; -1 = closed */
+	const char *path; /* borrows */
+	int fd;		  /* owns; -1 = closed, or nothing to keep has come yet */
 	struct outlog_header header;
 	int64_t limit_bytes;
 	uint32_t frame_max; /* small limits have small frames, so that a tail is more than one */
@@ -34,8 +35,12 @@ struct outlog {
 	int64_t total_bytes, dropped_bytes;
 };
 
-/* Create @path (0600; one that exists is emptied).  0 or negative errno. */
-int outlog_open(struct outlog *log, const char *path, int64_t limit_bytes);
+/*
+ * @path is made (0600), and the three folders above it where they are not
+ * there, with the first byte: most commands say nothing, and a folder and a
+ * file cost more than the rest of a start.  A file that is there already goes.
+ */
+void outlog_init(struct outlog *log, const char *path, int64_t limit_bytes);
 /* The worker wrote @data at @now. */
 void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data, size_t len,
 		struct wall now);

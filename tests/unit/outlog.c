@@ -65,11 +65,15 @@ static void setup(void)
 	ck_assert_int_eq(jobdir_make(JOB), 0);
 }
 
+static char *log_path;
+
 static void teardown(void)
 {
 	char path[128];
 
 	outlog_close(&log_);
+	free(log_path);
+	log_path = NULL;
 	model_free();
 	ck_assert_int_eq(jobdir_remove(JOB), 0);
 	snprintf(path, sizeof(path), "%s/output", dir);
@@ -79,9 +83,9 @@ static void teardown(void)
 
 static void open_log(int64_t limit)
 {
-	cleanup_free char *path = jobdir_path(JOB, 1, "log");
-
-	ck_assert_int_eq(outlog_open(&log_, path, limit), 0);
+	free(log_path);
+	log_path = jobdir_path(JOB, 1, "log");
+	outlog_init(&log_, log_path, limit);
 }
 
 static void write_log(enum outlog_stream stream, const void *data, size_t len, int64_t ms)
@@ -171,6 +175,36 @@ START_TEST(no_output_is_an_empty_answer)
 	r = read_log(0, OUTPUT_BOTH, 100);
 	ck_assert_uint_eq(r.len, 0);
 	ck_assert(r.is_at_end);
+}
+END_TEST
+
+START_TEST(the_first_byte_makes_file_and_folders)
+{
+	struct output_read r;
+
+	ck_assert_int_eq(jobdir_remove(JOB), 0);
+	open_log(1000);
+	outlog_close(&log_);
+	ck_assert_int_eq(access(log_path, F_OK), -1);
+	open_log(1000);
+	write_log(OUTLOG_STDOUT, "hello", 5, 1);
+	outlog_close(&log_);
+	r = read_log(0, OUTPUT_BOTH, 100);
+	ck_assert_uint_eq(r.len, 5);
+	output_read_fini(&r);
+	/* A backup that was put back may give a number that was somebody else's. */
+	open_log(1000);
+	ck_assert_int_eq(access(log_path, F_OK), -1);
+}
+END_TEST
+
+START_TEST(without_a_place_all_is_dropped)
+{
+	outlog_init(&log_, "/dev/null/1.log", 1000);
+	outlog_add(&log_, OUTLOG_STDOUT, "hello", 5, (struct wall){ 1 });
+	outlog_add(&log_, OUTLOG_STDERR, "again", 5, (struct wall){ 2 });
+	ck_assert_int_eq(log_.total_bytes, 10);
+	ck_assert_int_eq(log_.dropped_bytes, 10);
 }
 END_TEST
 
@@ -528,6 +562,8 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, everything_is_kept_up_to_the_limit);
 	tcase_add_test(t, no_output_is_an_empty_answer);
+	tcase_add_test(t, the_first_byte_makes_file_and_folders);
+	tcase_add_test(t, without_a_place_all_is_dropped);
 	tcase_add_test(t, nothing_kept_at_limit_zero);
 	tcase_add_loop_test(t, random_writes_and_offsets, 0, 20);
 	tcase_add_test(t, the_dropped_middle_takes_no_space);

@@ -58,7 +58,7 @@ END_TEST
 
 START_TEST(a_log_that_cannot_be_opened)
 {
-	static const char *argv[] = { "true", NULL }, *env[] = { NULL };
+	static const char *argv[] = { "/bin/echo", "hello", NULL }, *env[] = { NULL };
 	struct msg m = {
 		.type = SUP_START,
 		.job = 9,
@@ -66,14 +66,31 @@ START_TEST(a_log_that_cannot_be_opened)
 		.start = { .argv = argv,
 			   .env = env,
 			   .cwd = "/",
-			   .log_path = "/no/such/log",
+			   .log_path = "/dev/null/log",
 			   .n_files = 1024 },
 	};
+	struct msg_exited e;
 
 	send_msg(&m);
-	m = expect(SUP_FAILED);
-	ck_assert_uint_eq(m.failed.stage, STAGE_LOG);
-	ck_assert_int_eq(m.failed.error, ENOENT);
+	expect(SUP_STARTED);
+	e = expect_exited();
+	ck_assert_int_eq(e.exit_status, 0);
+	ck_assert_int_eq(e.output_bytes, 6);
+	ck_assert_int_eq(e.dropped_bytes, 6);
+}
+END_TEST
+
+START_TEST(who_says_nothing_leaves_no_files)
+{
+	static const char *argv[] = { "true", NULL };
+	cleanup_free char *path = jobdir_path(1, 1, "log");
+
+	run_program(1, argv, "/", NULL);
+	expect(SUP_STARTED);
+	expect_exited();
+	ck_assert_int_eq(access(path, F_OK), -1);
+	*strrchr(path, '/') = '\0';
+	ck_assert_int_eq(access(path, F_OK), -1);
 }
 END_TEST
 
@@ -233,6 +250,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_program_runs_and_ends);
 	tcase_add_test(t, what_cannot_run_is_named);
 	tcase_add_test(t, a_log_that_cannot_be_opened);
+	tcase_add_test(t, who_says_nothing_leaves_no_files);
 	tcase_add_test(t, a_worker_starts_clean);
 	tcase_add_test(t, stdin_is_delivered_whole);
 	tcase_add_test(t, path_is_the_workers_own);
