@@ -305,17 +305,27 @@ static int remove_stale_part(int dir_fd, const char *part)
 	return r;
 }
 
+static int open_new(int dir_fd, const char *part)
+{
+	return openat(dir_fd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* Hardly ever is a part of an earlier attempt there, so that is looked at only then. */
 static int create_part(struct dest *d, struct aw_err *err)
 {
-	int r = remove_stale_part(d->dir_fd, d->part);
+	int r = 0;
 
+	d->fd = open_new(d->dir_fd, d->part);
+	if (d->fd < 0 && errno == EEXIST) {
+		r = remove_stale_part(d->dir_fd, d->part);
+		if (r == 0)
+			d->fd = open_new(d->dir_fd, d->part);
+	}
 	if (r == -EWOULDBLOCK)
 		return aw_fail(err, AW_IO, "%s/%s is being written by another awaitd", d->dir,
 			       d->part);
 	if (r < 0)
 		return fail_io(err, -r, "remove", d->dir, d->part);
-	d->fd = openat(d->dir_fd, d->part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		       0600);
 	if (d->fd < 0)
 		return fail_io(err, errno, "create", d->dir, d->part);
 	/* File systems without locks (ENOLCK, EOPNOTSUPP) do without this protection. */
