@@ -372,8 +372,8 @@ class Attack(TestCase):
 
     def test_waits_for_many(self):
         d = self.daemon()
-        ids = self.make_done(d, 1000, "x" * 3500)
-        self.assertEqual(self.attack(d, (wait_often, ids, 40), longest=0.1), [40])
+        ids = self.make_done(d, 300, "x" * 3500)
+        self.assertEqual(self.attack(d, (wait_often, ids, 100), longest=0.1), [100])
         self.assertEqual(self.settle(d).call("daemon.stats")["connections"]["dropped"], 0)
 
     def test_documents_nobody_asked_for(self):
