@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "proto/xalloc.h"
+
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif
@@ -39,12 +41,17 @@ static __thread struct {
 	size_t n_bytes;
 } kept;
 
+/*
+ * Without memory this is the end of the program, as of a small allocation anywhere else:
+ * jansson 2.14 does not look whether the buffer of a string's text could grow (lex_save() in
+ * load.c), and then writes beyond it.  What it asks for is bounded by the length of a line.
+ */
 static void *take(size_t n_bytes)
 {
 	size_t n_steps = 0;
 	struct piece *p;
 
-	if (n_bytes > SIZE_MAX / 2)
+	if (n_bytes > SIZE_MAX / 4)
 		return NULL;
 	n_bytes += sizeof(struct head);
 	if (n_bytes <= PIECE_MAX_BYTES)
@@ -55,9 +62,7 @@ static void *take(size_t n_bytes)
 		kept.n_bytes -= n_steps * STEP_BYTES;
 		return &p->next;
 	}
-	p = malloc(n_steps ? n_steps * STEP_BYTES : n_bytes);
-	if (!p)
-		return NULL;
+	p = xmalloc(n_steps ? n_steps * STEP_BYTES : n_bytes);
 	p->head.n_steps = n_steps;
 	return &p->next;
 }
