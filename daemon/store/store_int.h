@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 /* The inside of the store, for this folder and its tests. */
 
@@ -65,9 +66,9 @@ struct store {
 
 	/* shared, under the lock */
 	pthread_mutex_t lock;
-	pthread_cond_t wake;  /* signalled when the thread sleeps */
-	struct op_list inbox; /* what the thread has not taken yet */
-	bool is_asleep;	      /* the thread waits for it */
+	pthread_cond_t wake;   /* signalled when the thread sleeps */
+	struct op_list inbox;  /* what the thread has not taken yet */
+	atomic_bool is_asleep; /* the thread waits for it; may be looked at without the lock */
 	bool is_stopping;
 	struct store_stats figures; /* all but what store_stats() finds out itself */
 	int fatal_status;	    /* 0 = all is well */
@@ -91,11 +92,12 @@ struct store {
 	struct doomed *doomed;	     /* trees that are removed in steps (remove.h) */
 	struct store_backup *backup; /* being made; NULL = none */
 	struct room room;
-	bool is_full;	      /* commits find no room */
-	struct mono retry_at; /* while the disk is full */
-	int wal_frames;	      /* since the last checkpoint */
-	bool is_log_long;     /* it has grown beyond what was laid out */
-	bool has_worked;      /* the connection is the thread's now, not store_each_live()'s */
+	bool is_full;			     /* commits find no room */
+	struct mono retry_at;		     /* while the disk is full */
+	int wal_frames;			     /* since the last checkpoint */
+	bool is_log_long;		     /* it has grown beyond what was laid out */
+	bool was_short_wait, has_processors; /* more than one; see may_spin() */
+	bool has_worked; /* the connection is the thread's now, not store_each_live()'s */
 };
 
 static inline sqlite3_stmt *store_sql(const struct store *s, enum sql_id id)

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -25,7 +26,26 @@
 #define IDLE_CHECKPOINT_MS 5000
 #define FULL_RETRY_MS 100
 #define LOW_LOOK_MS 500
+#define SHORT_WAIT_NS INT64_C(150000)
+#define SPIN_NS INT64_C(100000)
+#define SPINS_MAX 10000			/* should the clock stand still */
 #define CHORE_WAIT_NS INT64_C(10000000) /* for a moment when there is nothing else to do */
+
+static void relax_processor(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static bool has_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+}
 
 /* ---- answers ---- */
 
@@ -585,8 +605,30 @@ static int wait_ms(const struct store *s)
 	return s->has_worked && has_log(s) ? IDLE_CHECKPOINT_MS : -1;
 }
 
-/* false: nothing came in time. */
-static bool sleep_until_woken(struct store *s)
+/*
+ * Who submits one job at a time comes back within a tenth of a millisecond, and
+ * to put a processor to sleep and wake it takes a good part of that.  So when
+ * the last wait was short, the next one begins with looking; with one processor
+ * never, since there it would keep the others from going on.
+ */
+static bool may_spin(const struct store *s)
+{
+	return s->was_short_wait && s->has_processors;
+}
+
+static bool spin_until_woken(struct store *s)
+{
+	struct mono began = now_mono();
+
+	for (int n = 0; n < SPINS_MAX && now_mono().ns - began.ns < SPIN_NS; n++) {
+		if (!atomic_load_explicit(&s->is_asleep, memory_order_acquire))
+			return true;
+		relax_processor();
+	}
+	return false;
+}
+
+static bool block_until_woken(struct store *s)
 {
 	int timeout_ms = wait_ms(s), r = 0;
 	struct timespec until = now_timespec_in_ms(timeout_ms);
@@ -600,6 +642,16 @@ static bool sleep_until_woken(struct store *s)
 	s->is_asleep = false;
 	pthread_mutex_unlock(&s->lock);
 	return !is_late;
+}
+
+/* false: nothing came in time. */
+static bool sleep_until_woken(struct store *s)
+{
+	struct mono began = now_mono();
+	bool is_woken = (may_spin(s) && spin_until_woken(s)) || block_until_woken(s);
+
+	s->was_short_wait = now_mono().ns - began.ns < SHORT_WAIT_NS;
+	return is_woken;
 }
 
 /* Take what has gathered.  true: there is work, or @ret_stop; false: go to sleep. */
@@ -658,6 +710,7 @@ void *thread_main(void *arg)
 	bool stop = false;
 	int rc = SQLITE_OK;
 
+	s->has_processors = has_processors();
 	while (!stop && rc == SQLITE_OK) {
 		if (!take(s, &stop)) {
 			if (!sleep_until_woken(s))
