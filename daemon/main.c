@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "daemon/base/stdfds.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum {
 	EXIT_USAGE = 2,
@@ -110,29 +108,12 @@ static int take_option(struct daemon_options *o, int id)
 	return 0;
 }
 
-/*
- * Started with one of them closed, a socket or a file of ours would become
- * standard error, and the log would be written into it.
- */
-static int fill_standard_fds(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			return -errno;
-	} while (fd <= 2);
-	close(fd);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct daemon_options options = { 0 };
 	int id;
 
-	if (fill_standard_fds() < 0)
+	if (stdfds_fill() < 0)
 		return EXIT_FAILURE;
 	while ((id = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
 		if (take_option(&options, id) < 0) {

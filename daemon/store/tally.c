@@ -7,7 +7,7 @@
 #include "daemon/store/rows.h"
 #include "daemon/store/sql.h"
 
-/* So many numbers later it is written again: a start reads a thousandth of a second longer. */
+/* So many numbers later it is written again: a start has no more to add up. */
 #define STORE_EVERY 1000
 
 /* How far the numbers jump when nobody knows which were dealt. */

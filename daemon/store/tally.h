@@ -13,8 +13,8 @@
  * What is counted and numbered, so that nothing has to be counted (R1.3) and no
  * number is dealt twice.  The file has it in one row, table tally.  That row is
  * a checkpoint: whatever was submitted or changed since has a number from its
- * next_seq on, and loading adds that up.  So most commits need not write it,
- * which for a lone one is a fifth of all that it writes.
+ * next_seq on, and loading adds that up.  So most commits need not write it: of
+ * a lone submit it would be one page of four.
  *
  * Functions return an SQLite code.
  */

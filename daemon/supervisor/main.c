@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/base/now.h"
+#include "daemon/base/stdfds.h"
 #include "daemon/supervisor/router.h"
 
 /*
@@ -30,20 +31,6 @@ static int check_socket(void)
 	if (getsockopt(DAEMON_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
 		return -ENOTSOCK;
 	return fcntl(DAEMON_FD, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
-}
-
-/* Later descriptors must not become 0, 1 or 2, where a worker's would be put over them. */
-static int fill_stdio(void)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			return -errno;
-	} while (fd <= 2);
-	close(fd);
-	return 0;
 }
 
 static int set_signals(void)
@@ -102,7 +89,7 @@ int main(int argc, char **argv)
 				"there is nothing to do by hand\n");
 		return 2;
 	}
-	r = fill_stdio();
+	r = stdfds_fill();
 	if (r == 0)
 		r = set_signals();
 	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
