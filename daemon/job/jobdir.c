@@ -3,8 +3,6 @@
 
 #include "daemon/job/jobdir.h"
 
-#include "proto/xalloc.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "daemon/base/folders.h"
+#include "proto/xalloc.h"
 
 #define JOBS_PER_FOLDER 1000
 
@@ -46,25 +47,11 @@ char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix)
 			 id / JOBS_PER_FOLDER, id, attempt, suffix);
 }
 
-static int make_folder(const char *path)
-{
-	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
-
 int jobdir_make(int64_t id)
 {
-	cleanup_free char *thousand = folder_of_thousand(id), *folder = folder_of(id);
-	int r = make_folder(folder);
+	cleanup_free char *folder = folder_of(id);
 
-	/* A removal of another job may take the parent away in between, so try again. */
-	for (int tries = 0; r == -ENOENT && tries < 5; tries++) {
-		r = make_folder(output_dir);
-		if (r == 0)
-			r = make_folder(thousand);
-		if (r == 0)
-			r = make_folder(folder);
-	}
-	return r;
+	return folders_make(folder, 3); /* output/THOUSAND/JOB */
 }
 
 int64_t jobdir_bytes(int64_t id)

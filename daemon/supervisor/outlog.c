@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "daemon/base/folders.h"
 #include "proto/xalloc.h"
 
 /* A frame grows for so long; after that the next bytes get a time of their own. */
@@ -283,22 +283,12 @@ static int64_t add_some(struct outlog *log, enum outlog_stream stream, const cha
 
 /* ---- the file ---- */
 
-/* Make the folder of @path, and with it up to @n_max - 1 above. */
-static int make_folder_of(const char *path, int n_max)
+static int make_folder_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	cleanup_free char *folder = xstrndup(path, slash ? (size_t)(slash - path) : 0);
-	int r;
 
-	if (n_max == 0)
-		return -ENOENT;
-	r = mkdir(folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
-	if (r != -ENOENT)
-		return r;
-	r = make_folder_of(folder, n_max - 1);
-	if (r < 0)
-		return r;
-	return mkdir(folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	return folders_make(folder, FOLDERS_MAX);
 }
 
 static int create(const char *path)
@@ -311,7 +301,7 @@ static int open_file(struct outlog *log)
 	log->fd = create(log->path);
 	/* A removal of another job may take a parent away in between, so try again. */
 	for (int tries = 0; log->fd < 0 && errno == ENOENT && tries < 5; tries++) {
-		(void)!make_folder_of(log->path, FOLDERS_MAX);
+		(void)!make_folder_of(log->path);
 		log->fd = create(log->path);
 	}
 	if (log->fd < 0)
