@@ -234,6 +234,20 @@ static bool is_from_minder(enum msg_type type)
 	       type == SUP_EXITED;
 }
 
+/*
+ * The next packet of a minder, as recv(2) has it.  When a minder ends before it has read all
+ * that was sent to it, Linux puts ECONNRESET in front of the packets it had sent before: its
+ * last word comes after that.
+ */
+static ssize_t receive(const struct link *l, char *packet, size_t size)
+{
+	ssize_t n = recv(l->fd, packet, size, MSG_DONTWAIT);
+
+	if (n < 0 && errno == ECONNRESET)
+		n = recv(l->fd, packet, size, MSG_DONTWAIT);
+	return n;
+}
+
 /* One packet, to the daemon as it is.  False: there was none. */
 static bool pass_up(struct router *r, struct link *l)
 {
@@ -243,7 +257,7 @@ static bool pass_up(struct router *r, struct link *l)
 
 	if (l->fd < 0)
 		return false;
-	n = recv(l->fd, packet, sizeof(packet), MSG_DONTWAIT);
+	n = receive(l, packet, sizeof(packet));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	/*

@@ -230,6 +230,47 @@ START_TEST(the_minder_is_killed)
 }
 END_TEST
 
+static void wait_for_state(pid_t pid, char state)
+{
+	int64_t end = now_ms() + WAIT_MS;
+	struct tree_stat st;
+
+	while (tree_read_stat(pid, &st) < 0 || st.state != state) {
+		ck_assert_int_lt(now_ms(), end);
+		poll(NULL, 0, 5);
+	}
+}
+
+/* What the minder says last counts, though it ends without having read all we sent to it. */
+START_TEST(messages_cross_an_end)
+{
+	struct tree_stat st;
+	struct msg m;
+	struct msg_exited e;
+
+	run_script(1, "kill -STOP $$; exit 3");
+	m = expect(SUP_STARTED);
+	wait_for_state(m.started.pid, 'T');
+	ck_assert_int_eq(tree_read_stat(m.started.pid, &st), 0);
+	ck_assert_int_eq(kill(st.ppid, SIGSTOP), 0);
+	for (int i = 0; i < 50; i++)
+		send_msg(&(struct msg){ .type = SUP_ACK, .job = 1, .attempt = 1 });
+	/* An answer to what comes behind them says that they have been passed on. */
+	run_script(2, "exit 0");
+	expect(SUP_STARTED);
+	expect_exited();
+	ck_assert_int_eq(kill(supervisor, SIGSTOP), 0);
+	ck_assert_int_eq(kill(m.started.pid, SIGCONT), 0);
+	wait_for_state(m.started.pid, 'Z');
+	ck_assert_int_eq(kill(st.ppid, SIGCONT), 0);
+	wait_for_state(st.ppid, 'Z');
+	ck_assert_int_eq(kill(supervisor, SIGCONT), 0);
+	e = expect_exited();
+	ck_assert_uint_eq(e.flags, 0);
+	ck_assert_int_eq(e.exit_status, 3);
+}
+END_TEST
+
 static void run_three_trees(void)
 {
 	for (int64_t job = 1; job <= 3; job++)
@@ -357,6 +398,7 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_grandchild_without_the_pipe);
 	tcase_add_test(t, a_hundred_at_once);
 	tcase_add_test(t, the_minder_is_killed);
+	tcase_add_test(t, messages_cross_an_end);
 	tcase_add_test(t, the_supervisor_is_killed);
 	tcase_add_test(t, the_daemon_is_killed);
 	tcase_add_test(t, nonsense_ends_the_connection);
