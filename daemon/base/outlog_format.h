@@ -19,7 +19,7 @@
  * A frame is {u32 length, u8 stream, 3 x 0, u64 wall ms} and that many bytes.
  * Frames lie in the order in which the bytes were read from the worker.  A
  * frame of stream OUTLOG_LOST has a u64 instead: so many bytes are missing at
- * this place, the disk was full.
+ * this place, the disk was full or the limit is small.
  *
  * The last frame may grow: its length is written first, the bytes after it.
  * A reader looks at the size of the file first, believes no byte beyond it,

@@ -65,6 +65,8 @@ static void frame_header(unsigned char out[OUTLOG_FRAME_HEADER_BYTES], uint32_t 
 
 static void drop(struct outlog *log, size_t len)
 {
+	if (len == 0)
+		return;
 	log->dropped_bytes += (int64_t)len;
 	log->header.end_lost += len;
 	log->is_stale = true;
@@ -330,6 +332,18 @@ void outlog_init(struct outlog *log, const char *path, int64_t limit_bytes)
 	(void)unlink(path);
 }
 
+/*
+ * Of @len bytes at once, how many of the first fall out of the tail with the
+ * last of them.  To write them all the same would take a small limit, whose
+ * frames are small, a few system calls for each 64 bytes of a flood.
+ */
+static size_t cannot_stay(const struct outlog *log, size_t len)
+{
+	int64_t room = log->limit_bytes - log->head_cost;
+
+	return is_head_full(log) && (int64_t)len > room ? len - (size_t)room : 0;
+}
+
 void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data, size_t len,
 		struct wall now)
 {
@@ -343,8 +357,15 @@ void outlog_add(struct outlog *log, enum outlog_stream stream, const void *data,
 	while (len > 0) {
 		bool is_full =
 			log->has_no_holes && log->head_cost + log->tail_cost >= log->limit_bytes;
-		int64_t n = is_full ? -ENOSPC : add_some(log, stream, p, len, now);
+		size_t excess = cannot_stay(log, len);
+		int64_t n;
 
+		drop(log, excess);
+		p += excess;
+		len -= excess;
+		if (len == 0)
+			break;
+		n = is_full ? -ENOSPC : add_some(log, stream, p, len, now);
 		if (n < 0) {
 			drop(log, len);
 			break;
