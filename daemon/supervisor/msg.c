@@ -172,10 +172,13 @@ static const char **get_strings(struct reader *r)
 static void put_start(struct msgbuf *b, const struct msg_start *s)
 {
 	put_u32(b, s->umask);
-	put_u32(b, (s->no_new_privs ? 1u : 0) | (s->stdin_text ? 2u : 0) | (s->has_nice ? 4u : 0));
+	put_u32(b, (s->no_new_privs ? 1u : 0) | (s->stdin_text ? 2u : 0) | (s->has_nice ? 4u : 0) |
+			   (s->needs_files ? 8u : 0));
 	put_u32(b, (uint32_t)s->nice);
 	put_i64(b, s->log_limit_bytes);
 	put_i64(b, s->output_wait_us);
+	put_i64(b, s->cpu_s);
+	put_i64(b, s->memory_bytes);
 	put_u32(b, s->n_files);
 	put_strings(b, s->argv);
 	put_strings(b, s->env);
@@ -192,9 +195,12 @@ static void get_start(struct reader *r, struct msg_start *s)
 	flags = get_u32(r);
 	s->no_new_privs = flags & 1;
 	s->has_nice = flags & 4;
+	s->needs_files = flags & 8;
 	s->nice = (int32_t)get_u32(r);
 	s->log_limit_bytes = get_i64(r);
 	s->output_wait_us = get_i64(r);
+	s->cpu_s = get_i64(r);
+	s->memory_bytes = get_i64(r);
 	s->n_files = get_u32(r);
 	s->argv = get_strings(r);
 	s->env = get_strings(r);
@@ -203,8 +209,9 @@ static void get_start(struct reader *r, struct msg_start *s)
 	s->stdin_text = get_bytes(r, &s->stdin_len);
 	if (!(flags & 2))
 		s->stdin_text = NULL;
-	if (flags > 7 || s->nice < -20 || s->nice > 19 || s->umask > 0777 ||
-	    s->log_limit_bytes < 0 || s->output_wait_us < 0 || !s->n_files || !s->argv[0])
+	if (flags > 15 || s->nice < -20 || s->nice > 19 || s->umask > 0777 ||
+	    s->log_limit_bytes < 0 || s->output_wait_us < 0 || s->cpu_s < 0 ||
+	    s->memory_bytes < 0 || !s->n_files || !s->argv[0])
 		r->is_bad = true;
 }
 

@@ -17,7 +17,7 @@
  * Neither side trusts the other's bytes: what does not decode is -EBADMSG,
  * and ends the connection.
  */
-#define SUP_VERSION 2
+#define SUP_VERSION 3
 #define SUP_HEADER_BYTES 8
 /* A request line is at most 1 MiB; argv, env and stdin come from one. */
 #define SUP_MAX_BYTES (4u * 1024 * 1024)
@@ -64,7 +64,10 @@ struct msg_start {
 	size_t stdin_len;
 	int64_t log_limit_bytes;
 	int64_t output_wait_us; /* for what still comes after the main process has ended */
+	int64_t cpu_s;		/* RLIMIT_CPU; 0 = ours */
+	int64_t memory_bytes;	/* RLIMIT_AS; 0 = ours */
 	uint32_t n_files;	/* RLIMIT_NOFILE, as far as ours goes */
+	bool needs_files;	/* ... all of them or no start, and never more */
 	uint32_t umask;
 	int32_t nice; /* -20 ... 19, with has_nice */
 	bool has_nice;

@@ -219,14 +219,47 @@ static void default_signals(void)
 	default_internal_signals();
 }
 
+/* At most @soft and @hard, and never more than we have ourselves.  0, or -1 with errno. */
+static int lower(int resource, rlim_t soft, rlim_t hard)
+{
+	struct rlimit l;
+
+	if (getrlimit(resource, &l) < 0)
+		return -1;
+	l.rlim_max = hard < l.rlim_max ? hard : l.rlim_max;
+	l.rlim_cur = soft < l.rlim_max ? soft : l.rlim_max;
+	return setrlimit(resource, &l);
+}
+
+static int limit_files(const struct msg_start *s)
+{
+	struct rlimit files;
+
+	if (!s->needs_files)
+		return lower(RLIMIT_NOFILE, s->n_files, RLIM_INFINITY);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return -1;
+	/* Also for root, who could raise it: what there is to have is for whoever set ours. */
+	if (s->n_files > files.rlim_max) {
+		errno = EPERM;
+		return -1;
+	}
+	return lower(RLIMIT_NOFILE, s->n_files, s->n_files);
+}
+
+/*
+ * SIGXCPU at the soft limit says what happened; SIGKILL at the hard one is for
+ * a program that catches it, which has a second to clean up.
+ */
 static int set_limits(const struct msg_start *s)
 {
-	struct rlimit core = { 0, 0 }, files;
+	rlim_t cpu_s = (rlim_t)s->cpu_s, memory_bytes = (rlim_t)s->memory_bytes;
 
-	if (setrlimit(RLIMIT_CORE, &core) < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0)
+	if (lower(RLIMIT_CORE, 0, 0) < 0 || limit_files(s) < 0)
 		return -1;
-	files.rlim_cur = files.rlim_max < s->n_files ? files.rlim_max : s->n_files;
-	return setrlimit(RLIMIT_NOFILE, &files);
+	if (cpu_s && lower(RLIMIT_CPU, cpu_s, cpu_s + 1) < 0)
+		return -1;
+	return memory_bytes ? lower(RLIMIT_AS, memory_bytes, memory_bytes) : 0;
 }
 
 /*

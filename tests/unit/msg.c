@@ -35,7 +35,10 @@ static struct msg a_start(void)
 			   .stdin_len = 6,
 			   .log_limit_bytes = 1 << 20,
 			   .output_wait_us = 1000000,
+			   .cpu_s = 60,
+			   .memory_bytes = INT64_C(1) << 40,
 			   .n_files = 1024,
+			   .needs_files = true,
 			   .umask = 022,
 			   .nice = -5,
 			   .has_nice = true,
@@ -92,7 +95,10 @@ START_TEST(a_start_arrives_whole)
 	ck_assert_int_eq(memcmp(out.start.stdin_text, "in\0put", 6), 0);
 	ck_assert_int_eq(out.start.log_limit_bytes, 1 << 20);
 	ck_assert_int_eq(out.start.output_wait_us, 1000000);
+	ck_assert_int_eq(out.start.cpu_s, 60);
+	ck_assert_int_eq(out.start.memory_bytes, INT64_C(1) << 40);
 	ck_assert_uint_eq(out.start.n_files, 1024);
+	ck_assert(out.start.needs_files);
 	ck_assert_uint_eq(out.start.umask, 022);
 	ck_assert_int_eq(out.start.nice, -5);
 	ck_assert(out.start.has_nice);
@@ -211,6 +217,26 @@ START_TEST(bad_bytes_are_errors)
 }
 END_TEST
 
+START_TEST(a_start_that_cannot_be_meant)
+{
+	for (int i = 0; i < 4; i++) {
+		struct msg in = a_start(), out;
+
+		if (i == 0)
+			in.start.cpu_s = -1;
+		else if (i == 1)
+			in.start.memory_bytes = -1;
+		else if (i == 2)
+			in.start.n_files = 0;
+		else
+			in.start.nice = 20;
+		ck_assert_int_eq(msg_encode(&buf, &in), 0);
+		ck_assert_int_eq(msg_decode(&buf, &out), -EBADMSG);
+		msgbuf_consume(&buf, msgbuf_pending(&buf));
+	}
+}
+END_TEST
+
 /* Whatever comes: an error or a message, and never a byte out of bounds (run it under ASan). */
 START_TEST(damaged_messages_are_survived)
 {
@@ -249,6 +275,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_part_waits_for_the_rest);
 	tcase_add_test(t, too_long_is_refused_and_leaves_nothing);
 	tcase_add_test(t, bad_bytes_are_errors);
+	tcase_add_test(t, a_start_that_cannot_be_meant);
 	tcase_add_loop_test(t, damaged_messages_are_survived, 0, 5);
 	suite_add_tcase(s, t);
 	return s;

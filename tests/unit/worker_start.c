@@ -116,6 +116,111 @@ START_TEST(a_worker_starts_clean)
 }
 END_TEST
 
+/* ---- limits (R3.8) ---- */
+
+/* A shell script whose limits are those of @limits. */
+static void run_limited(const char *script, const struct msg_start *limits)
+{
+	const char *argv[] = { "sh", "-c", script, "sh", mark, NULL };
+	static const char *env[] = { "PATH=/usr/bin:/bin", NULL };
+	cleanup_free char *log = jobdir_path(1, 1, "log");
+	struct msg m = { .type = SUP_START, .job = 1, .attempt = 1, .start = *limits };
+
+	m.start.argv = argv;
+	m.start.env = env;
+	m.start.cwd = "/";
+	m.start.log_path = log;
+	m.start.log_limit_bytes = LIMIT_BYTES;
+	send_msg(&m);
+}
+
+START_TEST(a_worker_has_its_limits)
+{
+	const struct msg_start limits = {
+		.cpu_s = 7, .memory_bytes = INT64_C(1) << 30, .n_files = 64, .needs_files = true
+	};
+
+	run_limited("ulimit -St; ulimit -Ht; ulimit -Sv; ulimit -Hv; ulimit -Sn; ulimit -Hn; "
+		    "ulimit -Hc",
+		    &limits);
+	expect(SUP_STARTED);
+	ck_assert_int_eq(expect_exited().exit_status, 0);
+	expect_output(1, "7\n8\n1048576\n1048576\n64\n64\n0\n");
+}
+END_TEST
+
+START_TEST(without_limits_it_has_ours)
+{
+	struct rlimit own = { 3000, 3001 };
+
+	ck_assert_int_eq(prlimit(supervisor, RLIMIT_CPU, &own, NULL), 0);
+	ck_assert_int_eq(prlimit(supervisor, RLIMIT_NOFILE, NULL, &own), 0);
+	run_limited("ulimit -St; ulimit -Ht; ulimit -Sv; ulimit -Sn; ulimit -Hn",
+		    &(struct msg_start){ .n_files = 64 });
+	expect(SUP_STARTED);
+	expect_exited();
+	{
+		cleanup_free char *text = xasprintf("3000\n3001\nunlimited\n64\n%llu\n",
+						    (unsigned long long)own.rlim_max);
+
+		expect_output(1, text);
+	}
+}
+END_TEST
+
+/* The stricter one holds; but files that we may not have are asked for in vain. */
+START_TEST(limits_do_not_go_beyond_ours)
+{
+	const struct rlimit cpu = { 5, 5 }, files = { 100, 100 };
+	struct msg m;
+
+	ck_assert_int_eq(prlimit(supervisor, RLIMIT_CPU, &cpu, NULL), 0);
+	ck_assert_int_eq(prlimit(supervisor, RLIMIT_NOFILE, &files, NULL), 0);
+	run_limited("ulimit -St; ulimit -Ht; ulimit -Sn",
+		    &(struct msg_start){ .cpu_s = 3600, .n_files = 101 });
+	expect(SUP_STARTED);
+	expect_exited();
+	expect_output(1, "5\n5\n100\n");
+	run_limited("true", &(struct msg_start){ .n_files = 101, .needs_files = true });
+	m = expect(SUP_FAILED);
+	ck_assert_uint_eq(m.failed.stage, STAGE_LIMITS);
+	ck_assert_int_eq(m.failed.error, EPERM);
+}
+END_TEST
+
+/* Of a second: the kernel counts whole ticks for the limit, and finer for the usage. */
+#define SURELY_USED_US 900000
+
+/* It takes a second of processor time, however long that takes. */
+START_TEST(too_much_processor_time_ends_it)
+{
+	struct msg_exited e;
+
+	run_limited("while :; do :; done", &(struct msg_start){ .cpu_s = 1, .n_files = 64 });
+	expect(SUP_STARTED);
+	e = expect_exited();
+	ck_assert_int_eq(e.term_signal, SIGXCPU);
+	ck_assert_uint_eq(e.flags, 0);
+	ck_assert_int_ge(e.user_us + e.system_us, SURELY_USED_US);
+}
+END_TEST
+
+/* Who does not heed SIGXCPU has a second left. */
+START_TEST(sigxcpu_is_told_and_then_meant)
+{
+	struct msg_exited e;
+
+	run_limited("trap 'echo told' XCPU; while :; do :; done",
+		    &(struct msg_start){ .cpu_s = 1, .n_files = 64 });
+	expect(SUP_STARTED);
+	e = expect_exited();
+	ck_assert_int_eq(e.term_signal, SIGKILL);
+	ck_assert_uint_eq(e.flags, 0);
+	ck_assert_int_ge(e.user_us + e.system_us, 2 * SURELY_USED_US);
+	expect_output(1, "told\n");
+}
+END_TEST
+
 START_TEST(stdin_is_delivered_whole)
 {
 	const char *cat[] = { "cat", NULL }, *lazy[] = { "true", NULL };
@@ -252,6 +357,11 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_log_that_cannot_be_opened);
 	tcase_add_test(t, who_says_nothing_leaves_no_files);
 	tcase_add_test(t, a_worker_starts_clean);
+	tcase_add_test(t, a_worker_has_its_limits);
+	tcase_add_test(t, without_limits_it_has_ours);
+	tcase_add_test(t, limits_do_not_go_beyond_ours);
+	tcase_add_test(t, too_much_processor_time_ends_it);
+	tcase_add_test(t, sigxcpu_is_told_and_then_meant);
 	tcase_add_test(t, stdin_is_delivered_whole);
 	tcase_add_test(t, path_is_the_workers_own);
 	tcase_add_test(t, a_flood_is_bounded_and_counted);
