@@ -45,6 +45,23 @@ static const struct jobkey retry_members[] = {
 	{ 0 },
 };
 
+static const struct jobkey limits_members[] = {
+	{ NAME("cpu"), .type = JK_DURATION, .kinds = WORKER, .flags = JK_REFS,
+	  BETWEEN(1, JOB_DURATION_MAX_US), .metavar = "DURATION",
+	  .help = "processor time that each of its processes may use, in whole seconds" },
+	{ NAME("memory"), .type = JK_SIZE, .kinds = WORKER, .flags = JK_REFS, BETWEEN(1, INT64_MAX),
+	  .metavar = "SIZE", .help = "address space that each of its processes may have" },
+	{ NAME("files"), .type = JK_INTEGER, .kinds = WORKER, .flags = JK_REFS,
+	  BETWEEN(1, JOB_FILES_MAX), .metavar = "N",
+	  .help = "files that each of its processes may have open (default: the daemon's setting, "
+		  "1024)" },
+	{ NAME("output"), .type = JK_SIZE, .kinds = WORKER, .flags = JK_REFS, BETWEEN(0, INT64_MAX),
+	  .metavar = "SIZE",
+	  .help = "how much of its output is kept, the first and the last part (default, and the "
+		  "most: the daemon's setting, 10M)" },
+	{ 0 },
+};
+
 const struct jobkey jobkeys[] = {
 	/* every kind */
 	{ NAME("kind"), .type = JK_CHOICE, .kinds = JK_ALL, .flags = JK_REQUIRED,
@@ -153,7 +170,8 @@ const struct jobkey jobkeys[] = {
 	{ NAME("nice"), .type = JK_INTEGER, .kinds = WORKER, .flags = JK_REFS, BETWEEN(-20, 19),
 	  .metavar = "N",
 	  .help = "its CPU priority, from -20 to 19, the least (default: the daemon's own)" },
-	LATER("limits", WORKER, "LIMITS", "what it may use"),
+	{ NAME("limits"), .type = JK_OBJECT, .kinds = WORKER, .flags = JK_REFS,
+	  .members = limits_members, .metavar = "LIMITS", .help = "what it may use" },
 	{ NAME("success"), .type = JK_INTEGERS, .kinds = WORKER, .flags = JK_REFS, BETWEEN(0, 255),
 	  .metavar = "STATUS", .help = "exit statuses that count as success (default: 0)" },
 

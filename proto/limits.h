@@ -34,6 +34,7 @@
 #define JOB_RETRY_FACTOR_MAX 100
 #define JOB_RETRY_ON_MAX 64
 #define JOB_REDIRECTS_MAX 100
+#define JOB_FILES_MAX 1048576	/* open ones: fs.nr_open, unless somebody has changed it */
 #define JOB_PATH_MAX_BYTES 4095 /* PATH_MAX without its NUL */
 #define JOB_URL_MAX_BYTES 8192
 #define JOB_SAVED_MAX_BYTES (64 * 1024)

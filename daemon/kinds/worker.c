@@ -19,11 +19,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* How long a leftover of another life of the daemon may take to die. */
 #define LEFTOVER_MS 10000
 #define RESULTS_SUFFIX "results.json"
+/* The kernel counts whole ticks for the limit of processor time, and finer for the usage. */
+#define SURE_US_PER_SECOND 900000
+/* With a smaller limit it may be that nothing is kept of what it wrote. */
+#define OUTPUT_SURE_BYTES 4096
 
 /* A program under the supervisor. */
 struct worker {
@@ -79,11 +84,30 @@ static uint32_t umask_of(const json_t *spec)
 	return text ? (uint32_t)strtoul(text, NULL, 8) : (uint32_t)conf->umask;
 }
 
+static const json_t *limits_of(const json_t *spec)
+{
+	return json_object_get(spec, "limits");
+}
+
+/* In whole seconds, which is what the kernel has; 0 = none. */
+static int64_t cpu_limit_s(const json_t *spec)
+{
+	return (jobdoc_duration_us(limits_of(spec), "cpu", 0) + 999999) / 1000000;
+}
+
+static int64_t output_limit_bytes(const json_t *spec)
+{
+	int64_t bytes = jobdoc_integer(limits_of(spec), "output", INT64_MAX);
+
+	return bytes < conf->output_limit_bytes ? bytes : conf->output_limit_bytes;
+}
+
 /* The message borrows from the document, the environment and the path. */
 static int start(struct worker *w)
 {
 	struct attempt *a = w->attempt;
 	const json_t *spec = a->doc.spec, *input = json_object_get(spec, "stdin");
+	const json_t *limits = limits_of(spec);
 	cleanup_free const char **argv = argv_of(spec);
 	cleanup_free char *log_path = jobdir_path(a->id, a->attempt, "log");
 	cleanup_free char *results_path =
@@ -96,9 +120,12 @@ static int start(struct worker *w)
 		.log_path = log_path,
 		.stdin_text = json_string_value(input),
 		.stdin_len = json_string_length(input),
-		.log_limit_bytes = conf->output_limit_bytes,
+		.log_limit_bytes = output_limit_bytes(spec),
 		.output_wait_us = conf->output_wait_us,
-		.n_files = (uint32_t)conf->open_files,
+		.cpu_s = cpu_limit_s(spec),
+		.memory_bytes = jobdoc_integer(limits, "memory", 0),
+		.n_files = (uint32_t)jobdoc_integer(limits, "files", conf->open_files),
+		.needs_files = json_object_get(limits, "files"),
 		.umask = umask_of(spec),
 		.nice = (int32_t)jobdoc_integer(spec, "nice", 0),
 		.has_nice = json_object_get(spec, "nice"),
@@ -156,6 +183,8 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 
 static int fail_spawn(const struct attempt *a, unsigned stage, int error, struct aw_err *err)
 {
+	const json_t *limits = limits_of(a->doc.spec);
+
 	if (stage == STAGE_EXEC)
 		fail_exec(a, error, err);
 	else if (stage == STAGE_CWD)
@@ -168,6 +197,11 @@ static int fail_spawn(const struct attempt *a, unsigned stage, int error, struct
 			"awaitd may not give it the nice value %d: %s; ask for a higher one, or "
 			"raise LimitNICE= of its service",
 			(int)jobdoc_integer(a->doc.spec, "nice", 0), strerror(error));
+	else if (stage == STAGE_LIMITS && error == EPERM && json_object_get(limits, "files"))
+		aw_fail(err, AW_SPAWN,
+			"awaitd may not give it %d open files (limits.files): its own hard limit "
+			"is lower; ask for fewer, or raise LimitNOFILE= of its service",
+			(int)jobdoc_integer(limits, "files", 0));
 	else
 		aw_fail(err, AW_SPAWN, "the worker could not be started (%s): %s",
 			msg_stage_name(stage), strerror(error));
@@ -211,21 +245,59 @@ static bool is_success(const json_t *spec, int exit_status)
 	return false;
 }
 
+static bool is_memory_signal(int signo)
+{
+	return signo == SIGSEGV || signo == SIGBUS || signo == SIGABRT;
+}
+
+/* What its own limits have to do with the signal, as far as that can be known; "" = nothing. */
+static void explain_signal(const json_t *spec, const struct msg_exited *e, char ret[160])
+{
+	int64_t cpu_s = cpu_limit_s(spec), used_us = e->user_us + e->system_us;
+	int64_t memory = jobdoc_integer(limits_of(spec), "memory", 0);
+
+	*ret = '\0';
+	if (cpu_s && e->term_signal == SIGXCPU)
+		snprintf(ret, 160,
+			 ": it used more processor time than limits.cpu allows (%" PRId64 " s)",
+			 cpu_s);
+	else if (cpu_s && e->term_signal == SIGKILL && !(e->flags & SUP_EXITED_KILLED) &&
+		 used_us >= cpu_s * SURE_US_PER_SECOND)
+		snprintf(ret, 160,
+			 ": it went on after SIGXCPU, which came when it had used the processor "
+			 "time that limits.cpu allows (%" PRId64 " s)",
+			 cpu_s);
+	else if (memory && is_memory_signal(e->term_signal))
+		snprintf(ret, 160,
+			 ": perhaps limits.memory (%" PRId64 " bytes) is too little for it",
+			 memory);
+}
+
+static int fail_signal(const struct attempt *a, const struct msg_exited *e, struct aw_err *err)
+{
+	json_t *name = signal_json(e->term_signal);
+	char why[160];
+
+	explain_signal(a->doc.spec, e, why);
+	aw_fail(err, AW_SIGNAL, "the program was ended by %s%s", json_string_value(name), why);
+	aw_err_fact(err, "signal", name);
+	return -EINVAL;
+}
+
 static int judge(const struct attempt *a, const struct msg_exited *e, struct aw_err *err)
 {
-	if (e->term_signal) {
-		json_t *name = signal_json(e->term_signal);
+	/* A shell's status when what it ran was ended by the signal. */
+	bool is_cpu = cpu_limit_s(a->doc.spec) && e->exit_status == 128 + SIGXCPU;
 
-		aw_fail(err, AW_SIGNAL, "the program was ended by %s", json_string_value(name));
-		aw_err_fact(err, "signal", name);
-		return -EINVAL;
-	}
+	if (e->term_signal)
+		return fail_signal(a, e, err);
 	if (is_success(a->doc.spec, e->exit_status))
 		return 0;
 	aw_fail(err, AW_EXIT,
-		"the program ended with status %d; \"awaitctl output %" PRId64
+		"the program ended with status %d%s; \"awaitctl output %" PRId64
 		"\" shows what it said",
-		e->exit_status, a->id);
+		e->exit_status,
+		is_cpu ? " (SIGXCPU: more processor time than limits.cpu allows)" : "", a->id);
 	aw_err_fact(err, "exit", json_integer(e->exit_status));
 	return -EINVAL;
 }
@@ -280,6 +352,23 @@ static int end_lost(void *arg)
 	return 0;
 }
 
+/* ---- the document ---- */
+
+/* More open files than we may have ourselves are not ours to give. */
+static int worker_check(struct jobdoc *d, const struct kind_check *who, struct aw_err *err)
+{
+	int64_t n_files = jobdoc_integer(limits_of(d->spec), "files", 0);
+	struct rlimit own;
+
+	(void)who;
+	if (!n_files || getrlimit(RLIMIT_NOFILE, &own) < 0 || (rlim_t)n_files <= own.rlim_max)
+		return 0;
+	return aw_fail_at(err, AW_PARAMS, "/limits/files",
+			  "\"files\" in \"limits\" must be at most %llu here, awaitd's own hard "
+			  "limit; LimitNOFILE= of its service raises it",
+			  (unsigned long long)own.rlim_max);
+}
+
 /* ---- the attempt ---- */
 
 static int64_t grace_left_us(const struct attempt *a)
@@ -311,12 +400,13 @@ static int co_until_gone(struct worker *w)
 	return is_cancelled ? -ECANCELED : 0;
 }
 
-/* Its limit leaves a head and a tail: nothing at all is the disk's doing. */
-static void tell_unkept(const struct proc *p)
+/* A limit that is one leaves a head and a tail: nothing at all is the disk's doing. */
+static void tell_unkept(const struct proc *p, const json_t *spec)
 {
 	const struct msg_exited *e = &p->exited;
 
-	if (e->output_bytes > 0 && e->dropped_bytes == e->output_bytes)
+	if (e->output_bytes > 0 && e->dropped_bytes == e->output_bytes &&
+	    output_limit_bytes(spec) >= OUTPUT_SURE_BYTES)
 		log_warning("job %" PRId64 ": none of its output (%" PRId64
 			    " bytes) could be kept: "
 			    "is the disk full, or the folder \"output\" not ours?",
@@ -327,7 +417,7 @@ static int finish(struct worker *w, struct aw_err *err)
 {
 	switch (w->proc.state) {
 	case PROC_EXITED:
-		tell_unkept(&w->proc);
+		tell_unkept(&w->proc, w->attempt->doc.spec);
 		set_result(w->attempt, &w->proc.exited);
 		return judge(w->attempt, &w->proc.exited, err);
 	case PROC_FAILED:
@@ -392,6 +482,7 @@ extern const struct kind kind_worker;
 const struct kind kind_worker = {
 	.kind = JOB_WORKER,
 	.private_bytes = sizeof(struct worker),
+	.check = worker_check,
 	.co_run = co_worker_run,
 	.end_leftover = worker_end_leftover,
 	.fini = worker_fini,

@@ -220,10 +220,15 @@ LINES = [
 
     # listed in the interface, built later: they say so, with their name
     ("resume", fetch(resume=True), UNSUPPORTED, "unsupported", 1),
-    ("limits", worker(limits={"cpu": 1}), UNSUPPORTED, "unsupported", 1),
     ("umask that is a number", worker(umask=18), PARAMS, "/umask", 1),
     ("umask that is not octal", worker(umask="0o22"), PARAMS, "/umask", 1),
     ("nice out of range", worker(nice=20), PARAMS, "/nice", 1),
+    ("limits that are a list", worker(limits=[1]), PARAMS, "/limits", 1),
+    ("a limit that is none", worker(limits={"cpus": 1}), PARAMS, "/limits/cpus", 1),
+    ("no processor time", worker(limits={"cpu": 0}), PARAMS, "/limits/cpu", 1),
+    ("memory with an unknown unit", worker(limits={"memory": "1Q"}), PARAMS, "/limits/memory", 1),
+    ("no files", worker(limits={"files": 0}), PARAMS, "/limits/files", 1),
+    ("less than no output", worker(limits={"output": -1}), PARAMS, "/limits/output", 1),
 
     # compositions, needs and references
     ("a need that is not there", timer(needs=[1, 987654]), NOT_FOUND, "/needs/0", 1),
@@ -301,10 +306,8 @@ class BadInput(TestCase):
         self.assertEqual(self.c.call("daemon.info")["pid"], self.d.pid)
 
     def test_unsupported_names_the_key(self):
-        for line, name in ((worker(limits={"cpu": 1}), "limits"), (fetch(resume=True), "resume")):
-            with self.subTest(name):
-                self.c.send_line(line)
-                self.assertIn(name, self.c.read()["error"]["message"])
+        self.c.send_line(fetch(resume=True))
+        self.assertIn("resume", self.c.read()["error"]["message"])
 
     def test_line_too_long(self):
         self.c.send_raw(b'{"jsonrpc":"2.0","id":1,"method":"')

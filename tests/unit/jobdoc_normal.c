@@ -66,6 +66,13 @@ static const struct {
 	  "\"env\":{\"_z\":\"1\",\"B\":\"\",\"A9\":\"x=y\"}}",
 	  "{\"kind\":\"worker\",\"argv\":[\"sh\",\"-c\",\"\",\"a\\nb\"],\"cwd\":\"/\","
 	  "\"env\":{\"A9\":\"x=y\",\"B\":\"\",\"_z\":\"1\"},\"stdin\":\"\"}" },
+	{ WORKER ",\"limits\":{}}", "{\"kind\":\"worker\",\"argv\":[\"ls\"],\"limits\":{}}" },
+	{ WORKER ",\"limits\":{\"output\":0,\"files\":1048576,\"memory\":\"2G\",\"cpu\":\"1min\"}}",
+	  "{\"kind\":\"worker\",\"argv\":[\"ls\"],\"limits\":{\"cpu\":60,\"memory\":2147483648,"
+	  "\"files\":1048576,\"output\":0}}" },
+	{ WORKER ",\"limits\":{\"output\":\"10M\",\"files\":1,\"memory\":1,\"cpu\":\"250ms\"}}",
+	  "{\"kind\":\"worker\",\"argv\":[\"ls\"],\"limits\":{\"cpu\":0.25,\"memory\":1,"
+	  "\"files\":1,\"output\":10485760}}" },
 	{ WORKER ",\"env\":{}}", "{\"kind\":\"worker\",\"argv\":[\"ls\"],\"env\":{}}" },
 };
 

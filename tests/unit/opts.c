@@ -303,8 +303,8 @@ END_TEST
 
 START_TEST(later_keys_are_unsupported)
 {
-	struct opt *own = opts_of_kind(JOB_WORKER, false);
-	static const char *const names[] = { "--limits", "--limits-cpu" };
+	struct opt *own = opts_of_kind(JOB_FETCH, false);
+	static const char *const names[] = { "--resume" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		char *argv[] = { (char *)names[i], (char *)"3" };
@@ -317,6 +317,35 @@ START_TEST(later_keys_are_unsupported)
 		json_decref(doc);
 		aw_err_fini(&err);
 	}
+	free_options(own);
+}
+END_TEST
+
+/* Of a key that one kind has as well; a reference can stand for any of them. */
+START_TEST(options_of_the_limits)
+{
+	struct opt *own = opts_of_kind(JOB_WORKER, false);
+	char *argv[] = { (char *)"--limits-cpu",    (char *)"1min",
+			 (char *)"--limits-memory", (char *)"2G",
+			 (char *)"--limits-files",  (char *)"${7:/n}",
+			 (char *)"--limits-output", (char *)"0" };
+	char *wrong[] = { (char *)"--limits-files=0" };
+	json_t *doc = json_object();
+	struct opts o = { .sets = { { own, doc } } };
+	struct aw_err err = { 0 };
+	char *text;
+
+	ck_assert_msg(opts_parse(&o, (int)(sizeof(argv) / sizeof(*argv)), argv, &err) == 0, "%s",
+		      err.message);
+	text = json_dumps(doc, JSON_COMPACT);
+	ck_assert_str_eq(text, "{\"limits\":{\"cpu\":\"1min\",\"memory\":\"2G\","
+			       "\"files\":\"${7:/n}\",\"output\":\"0\"}}");
+	free(text);
+	ck_assert_int_lt(opts_parse(&o, 1, wrong, &err), 0);
+	ck_assert_ptr_nonnull(strstr(err.message, "--limits-files"));
+	aw_err_fini(&err);
+	ck_assert(!has_option(own, "limits"));
+	json_decref(doc);
 	free_options(own);
 }
 END_TEST
@@ -551,6 +580,7 @@ int main(void)
 	tcase_add_test(keys, keys_have_their_type);
 	tcase_add_test(keys, every_key_has_an_option);
 	tcase_add_test(keys, later_keys_are_unsupported);
+	tcase_add_test(keys, options_of_the_limits);
 	tcase_add_test(keys, options_of_an_object_key);
 	tcase_add_test(keys, bad_values_of_an_object_key);
 	tcase_add_test(keys, help_keeps_within_80_columns);

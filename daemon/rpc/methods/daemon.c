@@ -80,6 +80,7 @@ static void add_limits(json_t *limits)
 		{ "path_bytes", JOB_PATH_MAX_BYTES },
 		{ "url_bytes", JOB_URL_MAX_BYTES },
 		{ "redirects", JOB_REDIRECTS_MAX },
+		{ "files", JOB_FILES_MAX },
 		{ "retries", JOB_RETRIES_MAX },
 		{ "retry_factor", JOB_RETRY_FACTOR_MAX },
 		{ "retry_on", JOB_RETRY_ON_MAX },
