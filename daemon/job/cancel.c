@@ -8,6 +8,20 @@
 
 /* Requests to cancel: to the job that is live, or an answer about one that is not. */
 
+struct stop_order cancel_order(const struct cancel *first)
+{
+	struct stop_order order = {
+		.why = STOP_CANCEL,
+		.by_uid = first->viewer.uid,
+		.message = first->message,
+		.grace_us = -1,
+	};
+
+	for (const struct cancel *c = first; c; c = c->next)
+		order.grace_us = stop_grace_us(order.grace_us, c->grace_us);
+	return order;
+}
+
 void engine_answer_cancels(struct cancel *c)
 {
 	while (c) {
@@ -55,12 +69,7 @@ static void on_asked(struct store_op *op)
 {
 	struct asking *a = container_of(op, struct asking, ask.op);
 	struct job *job = a->job;
-	const struct stop_order order = {
-		.why = STOP_CANCEL,
-		.by_uid = a->cancels->viewer.uid,
-		.message = a->cancels->message,
-		.grace_us = a->cancels->grace_us,
-	};
+	const struct stop_order order = cancel_order(a->cancels);
 
 	engine_landed();
 	job->is_in_flight = false;

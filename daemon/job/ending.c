@@ -33,8 +33,7 @@ static void take_order(struct run *run, const struct stop_order *order)
 		run->by_uid = order->by_uid;
 		run->message = order->message ? xstrdup(order->message) : NULL;
 	}
-	if (order->grace_us >= 0 && (run->grace_us < 0 || order->grace_us < run->grace_us))
-		run->grace_us = order->grace_us;
+	run->grace_us = stop_grace_us(run->grace_us, order->grace_us);
 }
 
 /* The first that asked gives the reason; the shortest grace holds. */
@@ -44,13 +43,8 @@ void ending_take_asked(struct run *run)
 
 	if (job->links && job->links->asked.why != STOP_NONE)
 		take_order(run, &job->links->asked);
-	for (const struct cancel *c = job->cancels; c; c = c->next) {
-		const struct stop_order order = {
-			.why = STOP_CANCEL,
-			.by_uid = c->viewer.uid,
-			.message = c->message,
-			.grace_us = c->grace_us,
-		};
+	if (job->cancels) {
+		const struct stop_order order = cancel_order(job->cancels);
 
 		take_order(run, &order);
 	}

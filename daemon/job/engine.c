@@ -342,13 +342,8 @@ static void ask_to_stop(struct job *job)
 
 static void on_stopping(struct job *job)
 {
-	struct cancel *late = job->cancels;
-
-	/* Cancels that came while this was under way find it stopping: nothing more to store. */
 	ending_take_asked(job->run);
-	job->cancels = NULL;
-	engine_answer_cancels(late);
-	if (late || !job->run->is_delivered)
+	if (!job->run->is_delivered)
 		engine_deliver_stop(job->run);
 }
 
@@ -378,6 +373,17 @@ static void decide_running(struct job *job)
 		ask_to_stop(job);
 }
 
+/* It stops already: what is new is at most that it has less time for it. */
+static void take_late_cancels(struct job *job)
+{
+	struct cancel *late = job->cancels;
+
+	ending_take_asked(job->run);
+	job->cancels = NULL;
+	engine_answer_cancels(late);
+	engine_deliver_stop(job->run);
+}
+
 static void decide_stopping(struct job *job)
 {
 	if (job->cancels && ending_is_retried(job->run)) {
@@ -385,7 +391,7 @@ static void decide_stopping(struct job *job)
 		return;
 	}
 	if (job->cancels)
-		on_stopping(job);
+		take_late_cancels(job);
 	if (job->run->is_over && !job->is_in_flight)
 		end_attempt(job);
 }

@@ -196,6 +196,11 @@ void engine_answer_cancels(struct cancel *c);
 void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome);
 void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message);
 /*
+ * What a chain of cancels, at least one, asks for: the first gives the reason, the shortest
+ * grace holds.  Borrows its message.
+ */
+struct stop_order cancel_order(const struct cancel *first);
+/*
  * Keep the request to cancel @job beside it: a waiting composition, whose parts go first, or
  * one that stops because of its timeout and would be tried again.
  */

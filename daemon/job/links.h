@@ -36,6 +36,13 @@ struct stop_order {
 	int64_t grace_us;    /* -1 = the job's own */
 	bool is_skip;	     /* they never had their turn, and end as skipped */
 };
+/* The shorter of two graces, either of which may be -1, the job's own. */
+static inline int64_t stop_grace_us(int64_t a, int64_t b)
+{
+	if (a < 0 || b < 0)
+		return a < 0 ? b : a;
+	return a < b ? a : b;
+}
 
 /* The parts of a composition: those of its current attempt. */
 struct parts {

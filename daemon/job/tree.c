@@ -149,24 +149,20 @@ void tree_begin(struct job *job)
 void tree_stop(struct job *job, const struct stop_order *order)
 {
 	struct parts *p = job->links->parts;
+	bool is_first = !p->is_stopping;
 	bool is_stronger = order->why == STOP_DEADLINE && p->stop.why != STOP_DEADLINE;
-	bool is_shorter = order->grace_us >= 0 &&
-			  (p->stop.grace_us < 0 || order->grace_us < p->stop.grace_us);
+	int64_t grace_us =
+		is_first ? order->grace_us : stop_grace_us(p->stop.grace_us, order->grace_us);
 
-	if (p->is_stopping && !is_stronger && !is_shorter)
+	if (!is_first && !is_stronger && grace_us == p->stop.grace_us)
 		return;
-	if (!p->is_stopping || is_stronger) {
-		int64_t grace_us =
-			p->is_stopping && !is_shorter ? p->stop.grace_us : order->grace_us;
-
+	if (is_first || is_stronger) {
 		p->stop = *order;
-		p->stop.grace_us = grace_us;
 		/* A part stops because of its composition, whatever stops that. */
 		if (order->why != STOP_DEADLINE)
 			p->stop.why = STOP_PARENT;
-	} else {
-		p->stop.grace_us = order->grace_us;
 	}
+	p->stop.grace_us = grace_us;
 	p->is_stopping = true;
 	p->next_stop = 0;
 	list_remove(&p->link);
@@ -190,9 +186,8 @@ void tree_ask(struct job *job, const struct stop_order *order)
 	if (l->asked.why == STOP_NONE) {
 		l->asked = *order;
 		l->asked.message = order->message ? xstrdup(order->message) : NULL;
-	} else if (order->grace_us >= 0 &&
-		   (l->asked.grace_us < 0 || order->grace_us < l->asked.grace_us)) {
-		l->asked.grace_us = order->grace_us;
+	} else {
+		l->asked.grace_us = stop_grace_us(l->asked.grace_us, order->grace_us);
 	}
 	if (order->why == STOP_DEADLINE) {
 		/* Stronger than whatever its parts were told: the shielded ones too. */

@@ -85,10 +85,7 @@ void waiting_end(struct job *job, enum job_outcome outcome, struct aw_err *err)
 
 static void end_cancelled(struct job *job)
 {
-	const struct cancel *first = job->cancels;
-	const struct stop_order order = { .why = STOP_CANCEL,
-					  .by_uid = first->viewer.uid,
-					  .message = first->message };
+	const struct stop_order order = cancel_order(job->cancels);
 	struct aw_err err = { 0 };
 
 	waiting_end(job, ending_of_stop(job, &order, &err), &err);

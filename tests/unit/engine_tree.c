@@ -408,6 +408,29 @@ START_TEST(a_cancel_while_it_stops_because_of_its_timeout)
 }
 END_TEST
 
+START_TEST(a_cancel_that_crosses_the_timeout)
+{
+	struct asked a, b;
+	int64_t id = submit("{\"kind\":\"worker\",\"argv\":[\"x\"],\"timeout\":1,"
+			    "\"retry\":{\"max\":1,\"delay\":0}}");
+
+	is_stubborn = true;
+	commit_all();
+	advance_us(1000000);
+	ck_assert_int_eq(n_pending, 1); /* the timeout */
+	cancel(&a, id, 0, 300000);
+	cancel(&b, id, 0, 100000);
+	commit_all();
+	ck_assert(a.is_answered && b.is_answered);
+	ck_assert_int_eq(row_of(id)->asked, STOP_CANCEL);
+	ck_assert_int_eq(grace_seen.ns - now_mono().ns, 100000000);
+	end_attempt(id, 0);
+	commit_all();
+	assert_done(id, JOB_CANCELLED);
+	ck_assert_int_eq(n_entered, 1);
+}
+END_TEST
+
 START_TEST(a_composition_tried_again_gets_new_parts)
 {
 	int64_t id = submit("{\"kind\":\"gather\",\"retry\":{\"max\":1,\"delay\":1,\"jitter\":0},"
@@ -713,6 +736,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_cancel_during_back_off);
 	tcase_add_test(tc, a_cancel_between_the_failure_and_its_commit);
 	tcase_add_test(tc, a_cancel_while_it_stops_because_of_its_timeout);
+	tcase_add_test(tc, a_cancel_that_crosses_the_timeout);
 	tcase_add_test(tc, a_composition_tried_again_gets_new_parts);
 	tcase_add_test(tc, needs_of_every_sort);
 	tcase_add_test(tc, a_tree_whose_need_can_never_be_met);
