@@ -48,6 +48,7 @@ struct parts *parts_new(struct job *job)
 	struct parts *p = xcalloc(1, sizeof(*p));
 
 	p->job = job;
+	p->stop.grace_us = -1;
 	p->first_failed = p->first_succeeded = STORE_NO_PLACE;
 	list_init(&p->link);
 	return p;

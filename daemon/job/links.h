@@ -57,8 +57,7 @@ struct parts {
 	size_t n_failed, n_succeeded;
 	size_t first_failed, first_succeeded; /* in time; STORE_NO_PLACE = none yet */
 	size_t n_good;			      /* so many succeeded, without a gap from the first */
-	/* the live ones are to stop, in bounded steps */
-	bool is_stopping;
+	/* what the live ones are told, in bounded steps; STOP_NONE = they are not to stop */
 	struct stop_order stop;
 	size_t next_stop; /* those before it have been told */
 	struct list link; /* among the compositions that have parts to tell */
@@ -97,6 +96,10 @@ void links_free(struct links *l); /* takes NULL */
 
 struct parts *parts_new(struct job *job);
 void parts_free(struct parts *p); /* takes NULL */
+static inline bool parts_are_stopping(const struct parts *p)
+{
+	return p->stop.why != STOP_NONE;
+}
 /* Part @index of @p.  The array grows; a place in between is one that is not known yet. */
 void parts_add(struct parts *p, size_t index, struct job *part);
 /* Part @index has ended: what was counted for it as live no longer is. */

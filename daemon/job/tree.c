@@ -149,21 +149,19 @@ void tree_begin(struct job *job)
 void tree_stop(struct job *job, const struct stop_order *order)
 {
 	struct parts *p = job->links->parts;
-	bool is_first = !p->is_stopping;
-	bool is_stronger = order->why == STOP_DEADLINE && p->stop.why != STOP_DEADLINE;
-	int64_t grace_us =
-		is_first ? order->grace_us : stop_grace_us(p->stop.grace_us, order->grace_us);
+	bool is_stronger = !parts_are_stopping(p) ||
+			   (order->why == STOP_DEADLINE && p->stop.why != STOP_DEADLINE);
+	int64_t grace_us = stop_grace_us(p->stop.grace_us, order->grace_us);
 
-	if (!is_first && !is_stronger && grace_us == p->stop.grace_us)
+	if (!is_stronger && grace_us == p->stop.grace_us)
 		return;
-	if (is_first || is_stronger) {
+	if (is_stronger) {
 		p->stop = *order;
 		/* A part stops because of its composition, whatever stops that. */
 		if (order->why != STOP_DEADLINE)
 			p->stop.why = STOP_PARENT;
 	}
 	p->stop.grace_us = grace_us;
-	p->is_stopping = true;
 	p->next_stop = 0;
 	list_remove(&p->link);
 	list_add_tail(&engine.stopping, &p->link);
@@ -192,7 +190,7 @@ void tree_ask(struct job *job, const struct stop_order *order)
 	if (order->why == STOP_DEADLINE) {
 		/* Stronger than whatever its parts were told: the shielded ones too. */
 		l->is_overdue = true;
-		if (l->parts && l->parts->is_stopping)
+		if (l->parts && parts_are_stopping(l->parts))
 			tree_stop(job, order);
 	}
 	/* One that stops already may have less time for it now. */

@@ -46,7 +46,7 @@ static void tell_turn(struct answer *a, const struct job *job)
 		add_id(a, parent->id);
 		return;
 	}
-	if (p->is_stopping) {
+	if (parts_are_stopping(p)) {
 		buf_addf(&a->message, "the %s it is a part of, job %" PRId64 ", is ending",
 			 job_kind_name((enum job_kind)parent->kind), parent->id);
 		add_id(a, parent->id);
