@@ -422,12 +422,6 @@ void engine_decide(struct job *job)
 	}
 }
 
-/* Is it none of those that a stop cuts off?  It ends by itself, or goes on after the restart. */
-static bool goes_on(const struct run *run)
-{
-	return run->kind && run->kind->adopt;
-}
-
 static void on_running(struct transition *t)
 {
 	struct store_change *c = &t->change;
@@ -455,12 +449,12 @@ static void on_running(struct transition *t)
 		run_over(run, -ECANCELED);
 		return;
 	}
-	if (engine.is_stopping && !goes_on(run)) {
+	if (engine.is_stopping && run->is_cuttable) {
 		run->is_cut = true;
 		run_over(run, -ECANCELED);
 		return;
 	}
-	if (job->queue)
+	if (run->is_cuttable)
 		alive_watch();
 	run_go(run);
 }
@@ -721,7 +715,7 @@ static void cut_all(void)
 		struct run *run = job->run;
 		int64_t grace_us;
 
-		if (!run || !run->coro || goes_on(run))
+		if (!run || !run->coro || !run->is_cuttable)
 			continue;
 		grace_us = run_grace_us(run);
 		if (grace_us > conf->stop_timeout_us)

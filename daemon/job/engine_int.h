@@ -45,7 +45,7 @@ struct run {
 	char *results;	/* owns; what it may see of other jobs, NULL = nothing */
 	bool has_begun; /* a composition that may judge its parts */
 	bool has_doc;
-	bool is_cuttable; /* counts in engine.n_cuttable */
+	bool is_cuttable; /* by a stop or a crash of the daemon; counts in engine.n_cuttable */
 	bool is_adopted;  /* goes on after a restart of the daemon */
 	struct coro *coro;
 	struct loop_timer timeout;

@@ -3,6 +3,7 @@
 
 #include "tests/unit/engine_fixture.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/co/await.h"
@@ -630,6 +631,33 @@ START_TEST(a_slow_loss_is_no_crash_loop)
 }
 END_TEST
 
+/* Only what a crash would cut off is worth a mark a second. */
+START_TEST(timers_are_no_reason_to_mark_the_time)
+{
+	char dir[] = "/tmp/alive.XXXXXX";
+	cleanup_free char *path = NULL;
+	struct stat made, later;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	alive_init(dir);
+	path = xasprintf("%s/alive", dir);
+	ck_assert_int_eq(stat(path, &made), 0);
+	submit("{\"kind\":\"timer\",\"sleep\":5,\"deadline\":60}");
+	commit();
+	advance_us(1000000);
+	offload_fini();
+	ck_assert_int_eq(stat(path, &later), 0);
+	ck_assert_int_eq(later.st_mtim.tv_sec, made.st_mtim.tv_sec);
+	submit(WORKER);
+	commit();
+	advance_us(1000000);
+	offload_fini();
+	ck_assert_int_eq(stat(path, &later), 0);
+	ck_assert_int_eq(later.st_mtim.tv_sec, now_wall().ms / 1000);
+	remove_alive(dir);
+}
+END_TEST
+
 START_TEST(a_cancel_during_recovery_waits_for_it)
 {
 	int64_t id = submit(WORKER_RETRY);
@@ -687,6 +715,7 @@ int main(void)
 	tcase_add_test(tc, restart_finishes_a_cancel);
 	tcase_add_loop_test(tc, three_quick_losses_are_a_crash_loop, 0, 2);
 	tcase_add_test(tc, a_slow_loss_is_no_crash_loop);
+	tcase_add_test(tc, timers_are_no_reason_to_mark_the_time);
 	tcase_add_test(tc, a_cancel_during_recovery_waits_for_it);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
