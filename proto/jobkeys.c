@@ -153,14 +153,14 @@ const struct jobkey jobkeys[] = {
 
 	/* worker */
 	{ NAME("argv"), .type = JK_STRINGS, .kinds = WORKER,
-	  .flags = JK_REQUIRED | JK_NO_NUL | JK_REFS, BETWEEN(0, JOB_STRING_MAX_BYTES),
+	  .flags = JK_REQUIRED | JK_NO_NUL | JK_REFS, BETWEEN(0, JOB_ARG_MAX_BYTES),
 	  .metavar = "ARG", .help = "the program and its arguments; no shell",
 	  .rule = JK_RULE_ARGV },
 	{ NAME("cwd"), .type = JK_STRING, .kinds = WORKER, .flags = JK_NO_NUL | JK_REFS,
 	  BETWEEN(1, JOB_PATH_MAX_BYTES), .metavar = "DIR", .help = "the directory to run in",
 	  .rule = JK_RULE_ABSOLUTE },
 	{ NAME("env"), .type = JK_MAP, .kinds = WORKER, .flags = JK_SECRET | JK_NO_NUL | JK_REFS,
-	  BETWEEN(0, JOB_STRING_MAX_BYTES), .metavar = "NAME=VALUE",
+	  BETWEEN(0, JOB_ARG_MAX_BYTES), .metavar = "NAME=VALUE",
 	  .help = "a variable of its environment", .rule = JK_RULE_ENV },
 	{ NAME("stdin"), .type = JK_STRING, .kinds = WORKER,
 	  .flags = JK_SECRET | JK_NO_NUL | JK_REFS, BETWEEN(0, JOB_STRING_MAX_BYTES),

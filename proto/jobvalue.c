@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "proto/buf.h"
+#include "proto/jobexec.h"
 #include "proto/jobneeds.h"
 #include "proto/jobrefs.h"
 #include "proto/joburl.h"
@@ -118,6 +119,8 @@ static int check_text(const struct jobvalue_place *c, const json_t *value)
 		return jobvalue_refuse(c, "must be a string");
 	if ((int64_t)len < c->key->min)
 		return jobvalue_refuse(c, "must not be empty");
+	if ((int64_t)len > c->key->max && jobexec_has(c->key))
+		return jobexec_refuse_length(c);
 	if ((int64_t)len > c->key->max)
 		return jobvalue_refuse(c, "is longer than %lld bytes", (long long)c->key->max);
 	if (c->key->flags & JK_NO_NUL && memchr(s, '\0', len))
@@ -217,37 +220,6 @@ static bool is_digit(char c)
 }
 
 /*
- * What the daemon and the service manager tell their children, and what would
- * change how programs are loaded (R3.4).
- */
-static bool is_reserved_variable(const char *name)
-{
-	static const char *const whole[] = { "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY" };
-	static const char *const starts[] = { "AWAITD_", "LD_", "LISTEN_", "WATCHDOG_" };
-
-	for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++)
-		if (strcmp(name, whole[i]) == 0)
-			return true;
-	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
-		if (strncmp(name, starts[i], strlen(starts[i])) == 0)
-			return true;
-	return false;
-}
-
-static int check_variable(const struct jobvalue_place *c, const char *name)
-{
-	if (!is_letter(*name) && *name != '_')
-		return jobvalue_refuse(c, "is no name of a variable (letters, digits and \"_\")");
-	for (const char *s = name; *s; s++)
-		if (!is_letter(*s) && !is_digit(*s) && *s != '_')
-			return jobvalue_refuse(
-				c, "is no name of a variable (letters, digits and \"_\")");
-	if (is_reserved_variable(name))
-		return jobvalue_refuse(c, "cannot be set: such names are reserved");
-	return 0;
-}
-
-/*
  * Headers that say how the message is sent are ours: a wrong one would put
  * the connection out of step (R4.11).
  */
@@ -283,7 +255,7 @@ static int check_member(const struct jobvalue_place *c, const char *name, const 
 	if (check_text(c, value) < 0)
 		return -EINVAL;
 	if (c->key->rule == JK_RULE_ENV)
-		return check_variable(c, name);
+		return jobexec_check_variable(c, name, json_string_length(value));
 	if (c->key->rule == JK_RULE_HEADERS)
 		return check_header(c, name, value);
 	return 0;

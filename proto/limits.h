@@ -19,7 +19,9 @@
 #define JOB_TAGS_MAX 64
 #define JOB_KEY_MAX_BYTES 255
 #define JOB_PRIORITY_MAX 1000
-#define JOB_STRING_MAX_BYTES (128 * 1024)		   /* one of argv, env, stdin */
+#define JOB_STRING_MAX_BYTES (128 * 1024) /* stdin, one of headers */
+/* One of argv, or NAME=VALUE of env: what execve() takes (MAX_ARG_STRLEN), without its NUL. */
+#define JOB_ARG_MAX_BYTES (128 * 1024 - 1)
 #define JOB_DURATION_MAX_US (INT64_C(315576000) * 1000000) /* 10 years of 365.25 days: "10y" */
 #define JOB_GRACE_MAX_US (INT64_C(3600) * 1000000)
 #define JOB_DEPTH_MAX 16    /* compositions inside one another, the whole included */

@@ -175,8 +175,9 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 			       program);
 	if (error == E2BIG)
 		return aw_fail(err, AW_SPAWN,
-			       "cannot run \"%s\": arguments or environment are longer than the "
-			       "kernel takes (one string: 131,071 bytes); use stdin or a file",
+			       "cannot run \"%s\": arguments and environment together are longer "
+			       "than the kernel takes (a quarter of the stack's limit, as a rule "
+			       "2 MiB); use stdin or a file",
 			       program);
 	return aw_fail(err, AW_SPAWN, "cannot run \"%s\": %s", program, strerror(error));
 }

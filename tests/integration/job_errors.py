@@ -172,6 +172,20 @@ class JobErrors(TestCase):
                                    "spawn", errno="ENOENT")
         self.assertIn("/no/such/place", error["message"])
 
+    def test_the_longest_strings(self):
+        """What is refused at the submit is, to the byte, what Linux would not take."""
+        most = 131071
+        job = self.end(self.d.worker("/bin/sh", "-c", "echo ${#1}", "sh", "x" * most))
+        self.assertEqual(self.c.output(self.assert_done(job)["id"]), b"131071\n")
+        job = self.end(self.d.shell("echo ${#LONG}", env={"LONG": "x" * (most - len("LONG="))}))
+        self.assertEqual(self.c.output(self.assert_done(job)["id"]), b"131066\n")
+        for document, path in (
+                (self.d.worker("/bin/true", "x" * (most + 1)), "/argv/1"),
+                (self.d.shell("", env={"LONG": "x" * (most + 1 - len("LONG="))}), "/env/LONG")):
+            error = self.c.call_error("job.submit", document)
+            self.assertEqual((error.code, error.data["path"]), (-32602, path))
+            self.assertIn("131071 bytes", error.message)
+
     def test_exit_status(self):
         job = self.end(self.d.shell("exit 7"))
         self.assert_failed(job, "exit", exit=7)

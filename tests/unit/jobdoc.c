@@ -297,6 +297,48 @@ START_TEST(lengths_end_where_they_should)
 }
 END_TEST
 
+/* A worker with @n bytes in argv[1], or of "NAME=" and a value: where is it refused? */
+static void expect_length(const char *start, size_t n_before, size_t len, const char *path)
+{
+	struct buf b = { 0 };
+	struct aw_err err = { 0 };
+	struct jobdoc d = { 0 };
+	json_t *doc;
+	int r;
+
+	buf_adds(&b, start);
+	for (size_t i = n_before; i < len; i++)
+		buf_addc(&b, 'x');
+	buf_adds(&b, n_before ? "\"}}" : "\"]}");
+	doc = json_of(buf_terminate(&b));
+	r = jobdoc_check(doc, "", 0, &d, &err);
+	ck_assert_msg((r < 0) == (path != NULL), "%.60s ... %zu: %s", start, len, err.message);
+	if (path) {
+		ck_assert_int_eq(err.code, AW_PARAMS);
+		ck_assert_str_eq(err.path, path);
+		ck_assert_ptr_nonnull(strstr(err.message, "131071 bytes"));
+		ck_assert_ptr_nonnull(strstr(err.message, "stdin or a file"));
+	}
+	jobdoc_fini(&d);
+	aw_err_fini(&err);
+	json_decref(doc);
+	buf_fini(&b);
+}
+
+/* To the byte what execve() takes; tests/integration/job_errors.py asks it. */
+START_TEST(what_no_program_can_be_given)
+{
+	static const char argv[] = "{\"kind\":\"worker\",\"argv\":[\"true\",\"";
+	static const char env[] = WORKER ",\"env\":{\"A\":\"\",\"NAME\":\"";
+
+	expect_length(argv, 0, 131071, NULL);
+	expect_length(argv, 0, 131072, "/argv/1");
+	expect_length(env, strlen("NAME="), 131071, NULL);
+	expect_length(env, strlen("NAME="), 131072, "/env/NAME");
+	expect_length(env, strlen("NAME="), 131072 + strlen("NAME="), "/env/NAME");
+}
+END_TEST
+
 START_TEST(at_most_64_tags)
 {
 	for (int n = JOB_TAGS_MAX; n <= JOB_TAGS_MAX + 1; n++) {
@@ -414,6 +456,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, bad_documents, 0, N_OF(bad));
 	tcase_add_test(tc, lengths_end_where_they_should);
+	tcase_add_test(tc, what_no_program_can_be_given);
 	tcase_add_test(tc, at_most_64_tags);
 	tcase_add_test(tc, members_and_values_are_bounded);
 	tcase_add_test(tc, long_unknown_key);

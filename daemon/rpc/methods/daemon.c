@@ -70,6 +70,7 @@ static void add_limits(json_t *limits)
 		{ "tags", JOB_TAGS_MAX },
 		{ "priority", JOB_PRIORITY_MAX },
 		{ "string_bytes", JOB_STRING_MAX_BYTES },
+		{ "arg_bytes", JOB_ARG_MAX_BYTES },
 		{ "parts", JOB_PARTS_MAX },
 		{ "nesting", JOB_DEPTH_MAX },
 		{ "needs", JOB_NEEDS_MAX },
