@@ -25,8 +25,11 @@
 /* How long a leftover of another life of the daemon may take to die. */
 #define LEFTOVER_MS 10000
 #define RESULTS_SUFFIX "results.json"
-/* The kernel counts whole ticks for the limit of processor time, and finer for the usage. */
-#define SURE_US_PER_SECOND 900000
+/*
+ * With less than this for each second of limits.cpu it was somebody else's
+ * SIGKILL.  The kernel counts whole ticks for the limit, and finer for the usage.
+ */
+#define SURE_US_PER_SECOND 500000
 /* With a smaller limit it may be that nothing is kept of what it wrote. */
 #define OUTPUT_SURE_BYTES 4096
 
@@ -265,9 +268,9 @@ static void explain_signal(const json_t *spec, const struct msg_exited *e, char 
 	else if (cpu_s && e->term_signal == SIGKILL && !(e->flags & SUP_EXITED_KILLED) &&
 		 used_us >= cpu_s * SURE_US_PER_SECOND)
 		snprintf(ret, 160,
-			 ": it went on after SIGXCPU, which came when it had used the processor "
-			 "time that limits.cpu allows (%" PRId64 " s)",
-			 cpu_s);
+			 " after %.1f s of processor time: limits.cpu allows a process %" PRId64
+			 " s, and SIGKILL follows a second after SIGXCPU",
+			 (double)used_us / 1e6, cpu_s);
 	else if (memory && is_memory_signal(e->term_signal))
 		snprintf(ret, 160,
 			 ": perhaps limits.memory (%" PRId64 " bytes) is too little for it",

@@ -189,7 +189,7 @@ START_TEST(limits_do_not_go_beyond_ours)
 END_TEST
 
 /* Of a second: the kernel counts whole ticks for the limit, and finer for the usage. */
-#define SURELY_USED_US 900000
+#define SURELY_USED_US 500000
 
 /* It takes a second of processor time, however long that takes. */
 START_TEST(too_much_processor_time_ends_it)
