@@ -683,5 +683,5 @@ int main(void)
 	add_case(s, group_case());
 	if (srunner_fork_status(sr) == CK_FORK)
 		add_case(s, bug_case());
-	return co_run(sr);
+	return suite_end(sr);
 }

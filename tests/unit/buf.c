@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/suite.h"
+
 START_TEST(grows_and_consumes)
 {
 	struct buf b = { 0 };
@@ -160,8 +162,6 @@ int main(void)
 {
 	Suite *suite = suite_create("buf");
 	TCase *tc = tcase_create("buf");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tc, grows_and_consumes);
 	tcase_add_test(tc, long_format_fits);
@@ -171,8 +171,5 @@ int main(void)
 	tcase_add_test(tc, nothing_is_null);
 	tcase_add_test(tc, nul_in_a_string_is_escaped);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -13,6 +13,7 @@
 #include "daemon/co/await.h"
 #include "daemon/co/coro.h"
 #include "daemon/co/loop.h"
+#include "tests/unit/suite.h"
 
 /* For tests of the coroutine runtime: a loop on a virtual clock, and a trace. */
 
@@ -55,17 +56,6 @@ static inline void co_add_case(Suite *s, TCase *tc, void (*setup)(void), void (*
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	suite_add_tcase(s, tc);
-}
-
-/* Runs and frees @sr: the status of main(). */
-static inline int co_run(SRunner *sr)
-{
-	int n_failed;
-
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "proto/buf.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 static char folder[] = "/tmp/awaitd-conf-XXXXXX";
 static char file[64], home[64];
@@ -454,8 +455,6 @@ int main(void)
 {
 	Suite *s = suite_create("conf");
 	TCase *tc = tcase_create("conf");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -470,8 +469,5 @@ int main(void)
 	tcase_add_test(tc, places_by_flag);
 	tcase_add_test(tc, bad_places);
 	tcase_add_test(tc, reload);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

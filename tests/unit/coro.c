@@ -628,5 +628,5 @@ int main(void)
 	add_case(s, step_case());
 	if (srunner_fork_status(sr) == CK_FORK)
 		add_case(s, bug_case());
-	return co_run(sr);
+	return suite_end(sr);
 }

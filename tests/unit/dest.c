@@ -16,6 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/unit/suite.h"
+
 /* ---- a folder of its own for each test ---- */
 
 static char root[64];
@@ -553,11 +555,5 @@ static Suite *dest_suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(dest_suite());
-	int n_failed;
-
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(dest_suite());
 }

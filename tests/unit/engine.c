@@ -678,8 +678,6 @@ int main(void)
 {
 	Suite *s = suite_create("engine");
 	TCase *tc = tcase_create("engine");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -717,8 +715,5 @@ int main(void)
 	tcase_add_test(tc, a_slow_loss_is_no_crash_loop);
 	tcase_add_test(tc, timers_are_no_reason_to_mark_the_time);
 	tcase_add_test(tc, a_cancel_during_recovery_waits_for_it);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/suite.h"
+
 /* Each program of the engine's tests uses some of it. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 

@@ -264,11 +264,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	int n_failed;
-
-	srunner_run_all(r, CK_NORMAL);
-	n_failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return n_failed ? 1 : 0;
+	return suite_run(suite());
 }

@@ -30,6 +30,7 @@
 #include "daemon/job/jobdir.h"
 #include "daemon/kinds/deny.h"
 #include "daemon/kinds/xfer.h"
+#include "tests/unit/suite.h"
 
 /*
  * The kind "fetch" against the HTTP fault server, on the real loop, with the
@@ -441,9 +442,8 @@ static inline pid_t start_server(int *ret_port)
 /* Run @s, with the server, and return main()'s status. */
 static inline int fetch_main(Suite *s)
 {
-	SRunner *sr;
-	int n_failed;
 	pid_t pid = start_server(&server_port);
+	int status;
 
 	if (pid < 0) {
 		fprintf(stderr, "no python3 for the HTTP fault server: skipped\n");
@@ -453,13 +453,10 @@ static inline int fetch_main(Suite *s)
 		fprintf(stderr, "the HTTP fault server did not start\n");
 		return EXIT_FAILURE;
 	}
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	status = suite_run(s);
 	kill(pid, SIGTERM);
 	waitpid(pid, NULL, 0);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "proto/buf.h"
 #include "proto/limits.h"
+#include "tests/unit/suite.h"
 
 static bool is_taken(const char *line, size_t len)
 {
@@ -210,8 +211,6 @@ int main(void)
 {
 	Suite *suite = suite_create("frame");
 	TCase *tc = tcase_create("frame");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, lines);
@@ -220,8 +219,5 @@ int main(void)
 	tcase_add_test(tc, errors_say_where);
 	tcase_add_test(tc, arbitrary_bytes_survive);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

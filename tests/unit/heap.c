@@ -11,6 +11,7 @@
 #include <check.h>
 
 #include "daemon/base/list.h"
+#include "tests/unit/suite.h"
 
 #define N_ITEMS 500
 #define N_STEPS 200000
@@ -168,8 +169,6 @@ int main(void)
 {
 	Suite *s = suite_create("heap");
 	TCase *tc = tcase_create("heap");
-	SRunner *sr;
-	int n_failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
@@ -179,9 +178,5 @@ int main(void)
 	tcase_add_test(tc, removing_what_is_not_there_is_nothing);
 	tcase_add_test(tc, memory_of_a_burst_is_given_back);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/unit/suite.h"
+
 /* ---- state tables: every cell ---- */
 
 START_TEST(every_cell_of_state_by_state)
@@ -205,8 +207,6 @@ int main(void)
 {
 	Suite *s = suite_create("job");
 	TCase *tc = tcase_create("job");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	tcase_add_test(tc, every_cell_of_state_by_state);
@@ -216,8 +216,5 @@ int main(void)
 	tcase_add_test(tc, runq_by_priority_then_submit_order);
 	tcase_add_test(tc, runq_limit_pause_release);
 	tcase_add_test(tc, runq_takes_turns);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -12,6 +12,7 @@
 
 #include "proto/buf.h"
 #include "proto/limits.h"
+#include "tests/unit/suite.h"
 
 /* What tests of job documents share. */
 
@@ -43,6 +44,12 @@ static inline char *text_of(const json_t *value)
 	return buf_steal(&b, NULL);
 }
 
+/* A jobrefs_source's: @arg is an object of results. */
+static inline const json_t *look_up(void *arg, const char *name, size_t len)
+{
+	return json_object_getn(arg, name, len);
+}
+
 /* @text, which is good, as the fourth of its request. */
 static inline struct jobdoc checked(const char *text)
 {
@@ -54,6 +61,42 @@ static inline struct jobdoc checked(const char *text)
 		      err.message);
 	json_decref(doc);
 	return d;
+}
+
+/*
+ * @text, as document @place of its request, is refused with @code at @path below
+ * any prefix, in words of which @word is one; and nothing else happens.
+ */
+static inline void expect_refusal(const char *text, size_t place, enum aw_code code,
+				  const char *path, const char *word)
+{
+	static const char *const prefixes[] = { "", "/jobs/3" };
+
+	for (int i = 0; i < N_OF(prefixes); i++) {
+		json_t *doc = json_of(text);
+		char *before = text_of(doc), *after, whole[256];
+		struct jobdoc d = { .priority = 77 };
+		struct aw_err err = { 0 };
+
+		ck_assert_msg(jobdoc_check(doc, prefixes[i], place, &d, &err) < 0,
+			      "%s was accepted", text);
+		snprintf(whole, sizeof(whole), "%s%s", prefixes[i], path);
+		ck_assert_msg(err.code == code, "%s: %s: %s", text, aw_code_word(err.code),
+			      err.message);
+		ck_assert_msg(strcmp(err.path, whole) == 0, "%s: path %s: %s", text, err.path,
+			      err.message);
+		ck_assert_uint_gt(strlen(err.message), 10);
+		ck_assert_msg(strstr(err.message, word) != NULL, "%s: %s", text, err.message);
+		/* Nothing came out, and what came in is as it was. */
+		ck_assert_int_eq(d.priority, 77);
+		ck_assert_ptr_null(d.spec);
+		after = text_of(doc);
+		ck_assert_str_eq(before, after);
+		free(before);
+		free(after);
+		aw_err_fini(&err);
+		json_decref(doc);
+	}
 }
 
 /* A timer in @n compositions, each the only part of the one around it. */
@@ -71,14 +114,9 @@ static inline json_t *deep(int n, const char *leaf)
 static inline int jobdoc_main(const char *name, TCase *tc)
 {
 	Suite *suite = suite_create(name);
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }
 
 #endif

@@ -85,11 +85,6 @@ START_TEST(needed_jobs_answer)
 }
 END_TEST
 
-static const json_t *look_up(void *arg, const char *name, size_t len)
-{
-	return json_object_getn(arg, name, len);
-}
-
 START_TEST(resolved_documents_are_checked_again)
 {
 	static const struct {

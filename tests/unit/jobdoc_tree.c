@@ -207,33 +207,7 @@ static const struct {
 
 START_TEST(bad_documents)
 {
-	static const char *const prefixes[] = { "", "/jobs/3" };
-
-	for (int i = 0; i < N_OF(prefixes); i++) {
-		json_t *doc = json_of(bad[_i].text);
-		char *before = text_of(doc), *after, path[256];
-		struct jobdoc d = { .priority = 77 };
-		struct aw_err err = { 0 };
-
-		ck_assert_msg(jobdoc_check(doc, prefixes[i], 3, &d, &err) < 0, "%s was accepted",
-			      bad[_i].text);
-		snprintf(path, sizeof(path), "%s%s", prefixes[i], bad[_i].path);
-		ck_assert_msg(err.code == bad[_i].code, "%s: %s: %s", bad[_i].text,
-			      aw_code_word(err.code), err.message);
-		ck_assert_msg(strcmp(err.path, path) == 0, "%s: path %s: %s", bad[_i].text,
-			      err.path, err.message);
-		ck_assert_msg(strstr(err.message, bad[_i].word) != NULL, "%s: %s", bad[_i].text,
-			      err.message);
-		/* Nothing came out, and what came in is as it was. */
-		ck_assert_int_eq(d.priority, 77);
-		ck_assert_ptr_null(d.spec);
-		after = text_of(doc);
-		ck_assert_str_eq(before, after);
-		free(before);
-		free(after);
-		aw_err_fini(&err);
-		json_decref(doc);
-	}
+	expect_refusal(bad[_i].text, 3, bad[_i].code, bad[_i].path, bad[_i].word);
 }
 END_TEST
 

@@ -3,25 +3,12 @@
 
 #include "proto/jobrefs.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/buf.h"
-#include "proto/limits.h"
 #include "proto/xalloc.h"
-
-#define N_OF(table) (int)(sizeof(table) / sizeof(*table))
-
-static json_t *json_of(const char *text)
-{
-	json_error_t error;
-	json_t *value = json_loads(text, JSON_DECODE_ANY, &error);
-
-	ck_assert_msg(value != NULL, "%s: %s", text, error.text);
-	return value;
-}
+#include "tests/unit/jobdoc_fixture.h"
 
 /* ---- what is one ---- */
 
@@ -178,11 +165,6 @@ START_TEST(ids_and_pointers)
 END_TEST
 
 /* ---- replacing ---- */
-
-static const json_t *look_up(void *arg, const char *name, size_t len)
-{
-	return json_object_getn(arg, name, len);
-}
 
 /* The "value" of a timer, resolved with @results: its text, or "!" with *err filled. */
 static char *resolved(const char *value, json_t *results, struct aw_err *err)
@@ -395,8 +377,6 @@ int main(void)
 {
 	Suite *suite = suite_create("jobrefs");
 	TCase *tc = tcase_create("all");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tc, matches);
 	tcase_add_test(tc, names_have_a_length);
@@ -410,8 +390,5 @@ int main(void)
 	tcase_add_test(tc, pointers_have_a_length);
 	tcase_add_test(tc, unclosed_ones_cost_little);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

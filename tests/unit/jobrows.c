@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 static void check(const char *text, struct jobdoc *ret)
 {
@@ -104,15 +105,10 @@ int main(void)
 {
 	Suite *suite = suite_create("jobrows");
 	TCase *tc = tcase_create("jobrows");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tc, rows_have_texts_of_their_own);
 	tcase_add_test(tc, long_texts);
 	tcase_add_test(tc, parts_come_behind_their_composition);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

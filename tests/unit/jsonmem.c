@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 #define N_PIECES 20000
 
@@ -115,8 +116,6 @@ int main(void)
 {
 	Suite *suite = suite_create("jsonmem");
 	TCase *tc = tcase_create("jsonmem");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_checked_fixture(tc, set_up, NULL);
 	tcase_add_test(tc, pieces_do_not_overlap);
@@ -124,8 +123,5 @@ int main(void)
 	tcase_add_test(tc, too_much_is_refused);
 	tcase_add_test(tc, between_threads);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

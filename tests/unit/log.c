@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/base/now.h"
+#include "tests/unit/suite.h"
 
 /* stderr goes into a pipe while these run. */
 static int saved_stderr, pipe_fd;
@@ -216,8 +217,6 @@ int main(void)
 {
 	Suite *s = suite_create("log");
 	TCase *tc = tcase_create("log");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -228,8 +227,5 @@ int main(void)
 	tcase_add_test(tc, the_journal_is_found_by_its_stream);
 	tcase_add_test(tc, a_stalled_log_stalls_nobody);
 	tcase_add_test(tc, the_end_of_a_stalled_log);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -15,6 +15,7 @@
 
 #include "daemon/base/list.h"
 #include "daemon/co/coro.h"
+#include "tests/unit/suite.h"
 
 #define SECOND_US INT64_C(1000000)
 #define N_BURST 5000
@@ -598,14 +599,8 @@ static TCase *fake_case(void)
 int main(void)
 {
 	Suite *s = suite_create("loop");
-	SRunner *sr;
-	int n_failed;
 
 	suite_add_tcase(s, real_case());
 	suite_add_tcase(s, fake_case());
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

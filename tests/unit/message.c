@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "tests/unit/suite.h"
 
 /* ---- requests ---- */
 
@@ -194,8 +195,6 @@ int main(void)
 {
 	Suite *suite = suite_create("message");
 	TCase *in = tcase_create("requests"), *out = tcase_create("replies");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_loop_test(in, requests_are_taken_apart, 0,
 			    (int)(sizeof(requests) / sizeof(*requests)));
@@ -206,8 +205,5 @@ int main(void)
 	tcase_add_test(out, errors);
 	tcase_add_test(out, error_with_place_and_facts);
 	suite_add_tcase(suite, out);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/err.h"
+#include "tests/unit/suite.h"
 
 /* ---- words ---- */
 
@@ -217,8 +218,6 @@ int main(void)
 {
 	Suite *suite = suite_create("names");
 	TCase *words = tcase_create("words"), *errors = tcase_create("errors");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(words, words_go_both_ways);
 	tcase_add_test(words, words_are_the_interface);
@@ -230,8 +229,5 @@ int main(void)
 	tcase_add_test(errors, good_utf8_stays);
 	tcase_add_test(errors, a_cut_message_is_utf8_still);
 	suite_add_tcase(suite, errors);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -6,6 +6,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "tests/unit/suite.h"
+
 /* "@N" in documents of a file, on its way into requests. */
 
 static json_t *json_of(const char *text)
@@ -73,14 +75,9 @@ int main(void)
 {
 	Suite *suite = suite_create("needs");
 	TCase *tc = tcase_create("all");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tc, places_are_counted);
 	tcase_add_test(tc, places_become_ids_or_nearer_places);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -8,6 +8,8 @@
 
 #include <check.h>
 
+#include "tests/unit/suite.h"
+
 START_TEST(clocks_move_forward)
 {
 	struct mono m = now_mono();
@@ -65,17 +67,11 @@ int main(void)
 {
 	Suite *s = suite_create("now");
 	TCase *tc = tcase_create("now");
-	SRunner *sr;
-	int n_failed;
 
 	tcase_add_test(tc, clocks_move_forward);
 	tcase_add_test(tc, fake_moves_only_when_told);
 	tcase_add_test(tc, adding_ends_at_never);
 	tcase_add_test(tc, boot_id_is_one_uuid);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(s);
 }

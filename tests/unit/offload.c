@@ -203,8 +203,7 @@ static void add_case(Suite *s, TCase *tc)
 int main(void)
 {
 	Suite *s = suite_create("offload");
-	SRunner *sr = srunner_create(s);
 
 	add_case(s, offload_case());
-	return co_run(sr);
+	return suite_run(s);
 }

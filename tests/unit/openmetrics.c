@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/suite.h"
+
 static struct buf text;
 
 static void teardown(void)
@@ -72,16 +74,11 @@ int main(void)
 {
 	Suite *s = suite_create("openmetrics");
 	TCase *tc = tcase_create("openmetrics");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_test(tc, kinds_of_samples);
 	tcase_add_test(tc, label_values_are_escaped);
 	tcase_add_test(tc, what_is_not_there_is_left_out);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -11,6 +11,7 @@
 
 #include "client/jobargs.h"
 #include "client/runstatus.h"
+#include "tests/unit/suite.h"
 
 struct values {
 	bool is_any, is_all;
@@ -568,8 +569,6 @@ int main(void)
 	TCase *parsing = tcase_create("parsing");
 	TCase *keys = tcase_create("keys");
 	TCase *rest = tcase_create("rest");
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(parsing, options_and_arguments_mix);
 	tcase_add_test(parsing, stops_at_the_command);
@@ -592,8 +591,5 @@ int main(void)
 	suite_add_tcase(suite, parsing);
 	suite_add_tcase(suite, keys);
 	suite_add_tcase(suite, rest);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

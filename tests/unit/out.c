@@ -14,6 +14,7 @@
 #include "client/progress.h"
 #include "client/table.h"
 #include "client/verb.h"
+#include "tests/unit/suite.h"
 
 static const char *escaped(const char *text)
 {
@@ -270,8 +271,6 @@ int main(void)
 	Suite *suite = suite_create("out");
 	TCase *text = tcase_create("text");
 	TCase *jobs = tcase_create("jobs");
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(text, text_is_made_harmless);
 	tcase_add_test(text, escaping_twice_is_escaping_once);
@@ -284,8 +283,5 @@ int main(void)
 	tcase_add_test(jobs, progress_fits_the_width);
 	suite_add_tcase(suite, text);
 	suite_add_tcase(suite, jobs);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

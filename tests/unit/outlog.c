@@ -19,6 +19,7 @@
 #include "daemon/job/jobdir.h"
 #include "daemon/job/output.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 /* The writer against the reader, and both against a model that keeps everything (R3.7). */
 
@@ -581,11 +582,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(suite());
-	int n_failed;
-
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

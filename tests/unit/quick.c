@@ -11,6 +11,7 @@
 
 #include "proto/buf.h"
 #include "proto/limits.h"
+#include "tests/unit/suite.h"
 
 /*
  * What is taken is what the library makes of it: the same values, members in
@@ -248,8 +249,6 @@ int main(void)
 {
 	Suite *suite = suite_create("quick");
 	TCase *tc = tcase_create("quick");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, what_is_plain);
@@ -259,8 +258,5 @@ int main(void)
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, never_another_value);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

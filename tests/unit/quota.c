@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/conf.h"
+#include "tests/unit/suite.h"
 
 static struct conf settings;
 const struct conf *conf = &settings;
@@ -108,8 +109,6 @@ int main(void)
 {
 	Suite *s = suite_create("quota");
 	TCase *tc = tcase_create("quota");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, up_to_the_limit_and_no_further);
@@ -117,8 +116,5 @@ int main(void)
 	tcase_add_test(tc, root_and_zero_are_without_limit);
 	tcase_add_test(tc, a_job_gives_back_what_was_counted_for_it);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

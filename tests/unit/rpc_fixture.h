@@ -29,6 +29,7 @@
 #include "proto/buf.h"
 #include "proto/limits.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 #define UNUSED_FN __attribute__((unused))
 

@@ -16,6 +16,7 @@
 #include "proto/limits.h"
 #include "proto/names.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 /*
  * The schemas against the tables.  That of the job document follows from the
@@ -497,8 +498,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("schemas");
 	TCase *tc = tcase_create("schemas");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	if (argc > 1 && !strcmp(argv[1], "--print"))
 		return print();
@@ -508,8 +507,5 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, every_method_has_a_result);
 	tcase_add_test(tc, closer_schemas_are_of_parameters);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -272,5 +272,5 @@ int main(void)
 	add_case(s, stack_case());
 	if (srunner_fork_status(sr) == CK_FORK && !is_analysed())
 		add_case(s, bug_case());
-	return co_run(sr);
+	return suite_end(sr);
 }

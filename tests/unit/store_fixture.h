@@ -16,6 +16,7 @@
 #include "daemon/store/store.h"
 #include "daemon/store/store_int.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 /* A store in a folder of its own, the real loop, and requests that are waited for. */
 
@@ -335,16 +336,9 @@ static inline void fx_kill_after(void (*work)(void))
 	fx_kill(fx_try_open, work);
 }
 
-/* The suite's main(): 0 when all passed. */
 static inline int fx_main(Suite *suite)
 {
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
-
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }
 
 #endif

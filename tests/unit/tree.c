@@ -10,6 +10,7 @@
 
 #include "client/verb.h"
 #include "proto/buf.h"
+#include "tests/unit/suite.h"
 
 /* Jobs in the order of a tree. */
 
@@ -114,8 +115,6 @@ int main(void)
 {
 	Suite *s = suite_create("tree");
 	TCase *t = tcase_create("tree");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	setenv("LC_ALL", "C", 1);
 	tcase_add_test(t, nothing);
@@ -126,8 +125,5 @@ int main(void)
 	tcase_add_test(t, loops);
 	tcase_add_test(t, many_parts_are_quick);
 	suite_add_tcase(s, t);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "proto/limits.h"
+#include "tests/unit/suite.h"
 
 #define SECOND INT64_C(1000000)
 #define HOUR (3600 * SECOND)
@@ -482,8 +483,6 @@ int main(void)
 {
 	Suite *suite = suite_create("units");
 	TCase *tc = tcase_create("units");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, durations_parse, 0, N_OF(durations));
@@ -498,8 +497,5 @@ int main(void)
 	tcase_add_test(tc, sizes_format);
 	tcase_add_test(tc, arbitrary_text_survives);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -28,6 +28,7 @@
 #include "daemon/job/output.h"
 #include "daemon/supervisor/msg.h"
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 /* The supervisor program with real processes, and this process as its daemon. */
 
@@ -276,8 +277,6 @@ static inline int worker_main(const char *name, void (*add_tests)(TCase *t))
 {
 	Suite *s = suite_create(name);
 	TCase *t = tcase_create(name);
-	SRunner *sr;
-	int n_failed;
 
 	if (!getenv("AWAITD_SUPERVISOR")) {
 		fprintf(stderr, "AWAITD_SUPERVISOR does not say where the program is\n");
@@ -287,11 +286,7 @@ static inline int worker_main(const char *name, void (*add_tests)(TCase *t))
 	tcase_set_timeout(t, 60);
 	add_tests(t);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/xalloc.h"
+#include "tests/unit/suite.h"
 
 /* Whatever is called plain, the parser takes as it is, with a host. */
 START_TEST(plain_ones_are_good)
@@ -90,14 +91,9 @@ int main(void)
 {
 	Suite *suite = suite_create("xferurl");
 	TCase *tc = tcase_create("plain");
-	SRunner *sr = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tc, plain_ones_are_good);
 	tcase_add_test(tc, others_are_for_the_parser);
 	suite_add_tcase(suite, tc);
-	srunner_run_all(sr, CK_ENV);
-	n_failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }
