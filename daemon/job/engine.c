@@ -467,7 +467,7 @@ static void on_done(struct transition *t)
 
 	engine.n_ended++;
 	joblog_end(job, outcome, t->change.error_json);
-	hook_ended(job, outcome);
+	hook_ended(outcome);
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);

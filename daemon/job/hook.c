@@ -82,11 +82,22 @@ static void save_work(struct offload *o)
 
 static void save_place(void);
 
+static void forget_place(void)
+{
+	cleanup_free char *path = file_path("");
+
+	(void)unlink(path);
+}
+
 static void save_done(struct offload *o)
 {
 	(void)o;
 	engine_landed();
 	hook.is_saving = false;
+	if (!hook.is_on) { /* switched off meanwhile */
+		forget_place();
+		return;
+	}
 	/* An older place only makes us look again at what is done. */
 	if (hook.save_error)
 		log_warning("the hook's place cannot be written: %s", strerror(hook.save_error));
@@ -357,9 +368,8 @@ static void go_on(void)
 		ask_for_page();
 }
 
-void hook_ended(const struct job *job, enum job_outcome outcome)
+void hook_ended(enum job_outcome outcome)
 {
-	(void)job;
 	if (!hook.is_on || !(conf->hook_outcomes & 1u << outcome))
 		return;
 	hook.is_woken = true;
@@ -370,12 +380,10 @@ void hook_ended(const struct job *job, enum job_outcome outcome)
 
 static void switch_off(void)
 {
-	cleanup_free char *path = file_path("");
-
 	/* What ends from now on has no hook, should it be switched on again one day. */
 	hook.is_on = false;
 	loop_timer_cancel(&hook.again);
-	(void)unlink(path);
+	forget_place();
 }
 
 void hook_start(void)
@@ -389,7 +397,7 @@ void hook_start(void)
 	if (hook.is_on)
 		return;
 	hook.is_on = hook.is_stale = true;
-	if (!load_place())
+	if (hook.is_saving || !load_place())
 		begin_here();
 	engine_ensure_queue(QUEUE, conf->hook_limit);
 	hook.is_woken = true;

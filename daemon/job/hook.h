@@ -2,7 +2,7 @@
 #ifndef DAEMON_JOB_HOOK_H
 #define DAEMON_JOB_HOOK_H
 
-#include "daemon/job/job.h"
+#include "proto/names.h"
 
 /*
  * The failure hook: for every job that ends with one of the outcomes of
@@ -16,8 +16,8 @@
  * key "hook:ID", so that none is made twice.
  */
 void hook_start(void); /* when the jobs are loaded, and after every reload */
-/* @job has ended with @outcome, and that is committed. */
-void hook_ended(const struct job *job, enum job_outcome outcome);
+/* A job has ended with @outcome, and that is committed. */
+void hook_ended(enum job_outcome outcome);
 void hook_fini(void);
 
 #endif

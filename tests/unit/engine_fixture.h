@@ -292,6 +292,15 @@ static int do_scope(struct store_scope *s)
 	}
 }
 
+static int64_t events_end; /* the number behind the last event; all are of no interest */
+
+static int do_events(struct store_events *e)
+{
+	e->next = events_end;
+	e->is_at_end = true;
+	return 0;
+}
+
 static int do_op(struct store_op *op)
 {
 	switch (op->type) {
@@ -309,13 +318,14 @@ static int do_op(struct store_op *op)
 		return do_ask(container_of(op, struct store_ask, op));
 	case STORE_SCOPE:
 		return do_scope(container_of(op, struct store_scope, op));
+	case STORE_EVENTS:
+		return do_events(container_of(op, struct store_events, op));
 	case STORE_NOTE:
 	case STORE_QUEUE:
 	case STORE_REMOVE:
 	case STORE_PRUNE:
 	case STORE_SWEEP:
 	case STORE_LIST:
-	case STORE_EVENTS:
 	case STORE_BACKUP:
 	case N_STORE_OPS:
 		break;
