@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /*
- * The one event loop of the process, on libevent (which only this folder and
- * the RPC connections know).  One turn: wait for fds and the head of the
+ * The one event loop of the process, on libevent (which only loop.c
+ * knows).  One turn: wait for fds and the head of the
  * timer heap, run their callbacks, then the run step: posted tasks, deferred
  * tasks and ready coroutines, bounded by count and time, so that no burst
  * starves the fds.  All callbacks run on the loop's own stack and never

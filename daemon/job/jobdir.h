@@ -7,7 +7,8 @@
 /*
  * Where an attempt's output lies: STATE_DIR/output/<id / 1000>/<id>/<attempt>.<suffix>
  * (two levels, so that no folder holds more than a thousand entries).
- * Suffixes: "log" (a worker's framed output), "body" (a fetch without output).
+ * Suffixes: "log" (a worker's framed output), "results.json" (what it may read of
+ * other jobs), "body" (a fetch without output).
  */
 void jobdir_init(const char *state_dir);
 void jobdir_fini(void);

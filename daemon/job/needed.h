@@ -11,8 +11,8 @@
 struct needed;
 
 /*
- * Look the needed jobs up where that takes the store; then done(arg): 0 or
- * -EINVAL with s->err, whose path is within the documents.  May be called back before this
+ * Look the needed jobs up where that takes the store; then done(s, result): 0
+ * or -EINVAL with s->err, whose path is within the documents.  It may come before this
  * returns.
  */
 void needed_check(struct submission *s, void (*done)(struct submission *s, int result));
