@@ -31,7 +31,6 @@ static struct {
 	struct loop_fd sock;
 	struct msgbuf in, out;
 	struct list procs[N_BUCKETS]; /* by job */
-	size_t n_procs;
 } sup;
 
 extern char **environ;
@@ -212,6 +211,18 @@ static void take_grew(struct proc *p)
 		p->grew(p);
 }
 
+/* @pid: one of those that are left, 0 = which is not known. */
+static void warn_stuck(const struct proc *p, int pid)
+{
+	char who[32] = "a process of it";
+
+	if (pid > 0)
+		(void)snprintf(who, sizeof(who), "process %d", pid);
+	log_warning(
+		"job %lld: %s does not end, though it was killed; the job goes on until it does",
+		(long long)p->job, who);
+}
+
 static void take_for(struct proc *p, const struct msg *m)
 {
 	switch (m->type) {
@@ -227,10 +238,7 @@ static void take_for(struct proc *p, const struct msg *m)
 		take_grew(p);
 		break;
 	case SUP_STUCK:
-		log_warning(
-			"job %lld: process %d does not end, though it was killed; its job stays "
-			"\"stopping\"",
-			(long long)p->job, m->stuck_pid);
+		warn_stuck(p, m->stuck_pid);
 		break;
 	case SUP_EXITED:
 		p->exited = m->exited;
@@ -365,7 +373,6 @@ int proc_start(struct proc *p, const struct msg_start *start)
 		return r;
 	p->state = PROC_ASKED;
 	list_add_tail(&sup.procs[(uint64_t)p->job % N_BUCKETS], &p->link);
-	sup.n_procs++;
 	flush();
 	return 0;
 }
@@ -398,5 +405,4 @@ void proc_forget(struct proc *p)
 		return;
 	list_remove(&p->link);
 	p->link.next = NULL;
-	sup.n_procs--;
 }
