@@ -22,7 +22,7 @@ struct stop_order cancel_order(const struct cancel *first)
 	return order;
 }
 
-void engine_answer_cancels(struct cancel *c)
+void cancel_answer_all(struct cancel *c)
 {
 	while (c) {
 		struct cancel *next = c->next;
@@ -33,7 +33,7 @@ void engine_answer_cancels(struct cancel *c)
 	}
 }
 
-void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome)
+void cancel_refuse_all(struct cancel *c, enum job_outcome outcome)
 {
 	while (c) {
 		struct cancel *next = c->next;
@@ -46,7 +46,7 @@ void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome)
 	}
 }
 
-void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message)
+void cancel_fail_all(struct cancel *c, enum aw_code code, const char *message)
 {
 	while (c) {
 		struct cancel *next = c->next;
@@ -75,11 +75,10 @@ static void on_asked(struct store_op *op)
 	job->is_in_flight = false;
 	if (op->result == 0) {
 		tree_ask(job, &order);
-		engine_answer_cancels(a->cancels);
+		cancel_answer_all(a->cancels);
 	} else {
-		engine_fail_cancels(a->cancels,
-				    op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
-				    "the request could not be stored");
+		cancel_fail_all(a->cancels, op->result == -ENOSPC ? AW_STORAGE_FULL : AW_INTERNAL,
+				"the request could not be stored");
 		engine_decide(job);
 	}
 	free(a);
@@ -131,7 +130,7 @@ static void on_looked_up(struct store_op *op)
 	if (op->result < 0 || !rec || rec->id == 0 || !viewer_may_see(c->viewer, rec->uid))
 		fail_not_found(c);
 	else if (rec->state == JOB_DONE)
-		engine_refuse_cancels(c, rec->outcome);
+		cancel_refuse_all(c, rec->outcome);
 	else if (jobtab_find(&engine.tab, c->id)) /* it was being submitted when we looked */
 		engine_cancel(c);
 	else
@@ -160,8 +159,8 @@ void engine_cancel(struct cancel *c)
 
 	c->next = NULL;
 	if (engine.is_over) {
-		engine_fail_cancels(c, AW_SHUTTING_DOWN,
-				    "awaitd is stopping; cancel again when it is back");
+		cancel_fail_all(c, AW_SHUTTING_DOWN,
+				"awaitd is stopping; cancel again when it is back");
 		return;
 	}
 	if (!job) {

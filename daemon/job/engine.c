@@ -61,7 +61,7 @@ static void on_full_timer(struct loop_timer *timer)
  * how long: then what the store keeps is given up, and found again as it was
  * before after the restart.
  */
-static bool is_settled(void)
+static bool has_all_landed(void)
 {
 	if (engine.n_coros)
 		return false;
@@ -76,7 +76,7 @@ static void check_stopped(void)
 {
 	void (*stopped)(void) = engine.stopped;
 
-	if (!stopped || !is_settled())
+	if (!stopped || !has_all_landed())
 		return;
 	engine.stopped = NULL;
 	engine.is_over = true;
@@ -380,7 +380,7 @@ static void take_late_cancels(struct job *job)
 
 	ending_take_asked(job->run);
 	job->cancels = NULL;
-	engine_answer_cancels(late);
+	cancel_answer_all(late);
 	engine_deliver_stop(job->run);
 }
 
@@ -471,7 +471,7 @@ static void on_done(struct transition *t)
 	engine_note(job, ENGINE_ENDED);
 	job->cancels = NULL;
 	forget_job(job);
-	engine_refuse_cancels(late, outcome);
+	cancel_refuse_all(late, outcome);
 }
 
 /*
@@ -484,8 +484,8 @@ static void on_given_up(struct transition *t)
 	static const char message[] = "the disk of the state directory is full: it could not be "
 				      "stored";
 
-	engine_fail_cancels(t->cancels, AW_STORAGE_FULL, message);
-	engine_fail_cancels(job->cancels, AW_STORAGE_FULL, message);
+	cancel_fail_all(t->cancels, AW_STORAGE_FULL, message);
+	cancel_fail_all(job->cancels, AW_STORAGE_FULL, message);
 	job->cancels = NULL;
 }
 
@@ -517,8 +517,8 @@ static void on_stale(struct transition *t)
 	log_error("job %lld: change from %s to %s did not apply: the stored job is in another "
 		  "state",
 		  (long long)job->id, job_state_name(t->change.from), job_state_name(t->change.to));
-	engine_fail_cancels(t->cancels, AW_INTERNAL, "the stored job is in another state");
-	engine_fail_cancels(job->cancels, AW_INTERNAL, "the stored job is in another state");
+	cancel_fail_all(t->cancels, AW_INTERNAL, "the stored job is in another state");
+	cancel_fail_all(job->cancels, AW_INTERNAL, "the stored job is in another state");
 	job->cancels = NULL;
 	engine_note(job, ENGINE_ENDED);
 	abandon(job);
@@ -555,7 +555,7 @@ static void on_change_landed(struct store_op *op)
 	job->is_in_flight = false;
 	set_state(job, to);
 	engine_happened(t->change.seq);
-	engine_answer_cancels(t->cancels);
+	cancel_answer_all(t->cancels);
 	if (to == JOB_DONE) {
 		on_done(t);
 	} else {

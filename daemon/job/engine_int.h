@@ -192,9 +192,9 @@ void edit_refuse_all(struct job *job);
 
 /* ---- cancel.c ---- */
 /* Answer a chain of cancels: it is durable; the job is done already; it cannot be stored. */
-void engine_answer_cancels(struct cancel *c);
-void engine_refuse_cancels(struct cancel *c, enum job_outcome outcome);
-void engine_fail_cancels(struct cancel *c, enum aw_code code, const char *message);
+void cancel_answer_all(struct cancel *c);
+void cancel_refuse_all(struct cancel *c, enum job_outcome outcome);
+void cancel_fail_all(struct cancel *c, enum aw_code code, const char *message);
 /*
  * What a chain of cancels, at least one, asks for: the first gives the reason, the shortest
  * grace holds.  Borrows its message.
@@ -205,6 +205,10 @@ struct stop_order cancel_order(const struct cancel *first);
  * one that stops because of its timeout and would be tried again.
  */
 void cancel_ask(struct job *job);
+
+/* ---- queues.c ---- */
+/* Make queue @name if it is not there: at once, and on its way to the store. */
+void queues_ensure(const char *name, int64_t limit);
 
 /* ---- watch.c ---- */
 /* Tell those who watch @job. */
@@ -235,9 +239,5 @@ void run_over(struct run *run, int result);
 int64_t run_grace_us(const struct run *run);
 /* Its document at hand, parsed.  false: it is damaged, and the run has the reason. */
 bool run_parse_doc(struct run *run);
-
-/* ---- recover.c ---- */
-/* Make queue @name if it is not there. */
-void engine_ensure_queue(const char *name, int64_t limit);
 
 #endif

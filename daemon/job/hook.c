@@ -399,7 +399,7 @@ void hook_start(void)
 	hook.is_on = hook.is_stale = true;
 	if (hook.is_saving || !load_place())
 		begin_here();
-	engine_ensure_queue(QUEUE, conf->hook_limit);
+	queues_ensure(QUEUE, conf->hook_limit);
 	hook.is_woken = true;
 	go_on();
 }

@@ -83,3 +83,11 @@ void engine_queue_set(const char *name, int64_t limit, int paused,
 	}
 	engine_fly(&c->set.op);
 }
+
+void queues_ensure(const char *name, int64_t limit)
+{
+	if (runq_find(&engine.runq, name))
+		return;
+	runq_create(&engine.runq, name, limit, false);
+	engine_queue_set(name, limit, 0, NULL, NULL);
+}

@@ -336,14 +336,6 @@ static void load_queue(void *arg, const char *name, int64_t limit, bool is_pause
 	runq_create(&engine.runq, name, limit, is_paused);
 }
 
-void engine_ensure_queue(const char *name, int64_t limit)
-{
-	if (runq_find(&engine.runq, name))
-		return;
-	runq_create(&engine.runq, name, limit, false);
-	engine_queue_set(name, limit, 0, NULL, NULL);
-}
-
 /* Charge every job, and its document where that is asked for: reading their sizes takes time. */
 static void charge_document(void *arg, int64_t id, size_t n_bytes)
 {
@@ -375,8 +367,8 @@ int engine_load(void)
 
 	if (r < 0)
 		return r;
-	engine_ensure_queue("fetch", conf->fetch_limit);
-	engine_ensure_queue("worker", conf->worker_limit);
+	queues_ensure("fetch", conf->fetch_limit);
+	queues_ensure("worker", conf->worker_limit);
 	r = load_all(&l);
 	free(l.jobs);
 	free(l.needs);
