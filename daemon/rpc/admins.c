@@ -58,7 +58,8 @@ static void look_up_work(struct offload *o)
 		admins.found_gid = admins.was_found ? found->gr_gid : 0;
 		size *= 2;
 	} while (r == ERANGE && size <= GROUP_MAX_BYTES);
-	admins.error = r;
+	/* Some sources of names say it so that there is no such group. */
+	admins.error = r == ENOENT || r == ESRCH ? 0 : r;
 }
 
 static void look_up(void);
@@ -74,7 +75,7 @@ static void look_up_done(struct offload *o)
 		return;
 	}
 	/* Who could not be asked leaves what we knew in force. */
-	if (admins.error && admins.error != ENOENT && admins.error != ESRCH)
+	if (admins.error)
 		log_warning("the group %s cannot be looked up: %s", admins.name,
 			    strerror(admins.error));
 	if (!admins.error || !admins.is_known) {

@@ -8,7 +8,7 @@
 /*
  * Who is an administrator: the members of conf->admin_group, in the system
  * instance.  The group's name is looked up by a helper thread (LDAP may take
- * seconds) and cached for a minute; the members are what the kernel says of
+ * seconds) and believed for admin_refresh; the members are what the kernel says of
  * the peer, not what the group's entry lists.
  */
 
