@@ -26,7 +26,7 @@ struct before {
 
 /* A change under way. */
 struct work {
-	const struct store_change *c;
+	struct store_change *c;
 	struct before before;
 	struct ending end; /* to done: what the change says, or what its parts made of it */
 };
@@ -34,7 +34,8 @@ struct work {
 void store_change_fini(struct store_change *c)
 {
 	free(c->spec);
-	c->spec = NULL;
+	free(c->saved_json);
+	c->spec = c->saved_json = NULL;
 	c->spec_len = 0;
 }
 
@@ -159,13 +160,48 @@ static int insert_event(struct store *s, const struct work *w)
 	return change_add_event(s, &e);
 }
 
-static int open_attempt(struct store *s, const struct store_change *c)
+static int unsave(struct store *s, const struct store_change *c)
 {
-	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_INSERT);
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_UNSAVE);
 
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->attempt);
+	return sql_run(stmt);
+}
+
+/* What the attempt before this one saved moves on, with where it is. */
+static int take_saved(struct store *s, struct store_change *c, char **ret_executor,
+		      char **ret_handle)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_SAVED);
+	int rc;
+
+	sql_int(stmt, 1, c->id);
+	sql_int(stmt, 2, c->attempt);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	*ret_executor = sql_col_text(stmt, 0, NULL);
+	*ret_handle = sql_col_text(stmt, 1, NULL);
+	c->saved_json = sql_col_text(stmt, 2, NULL);
+	rc = sql_end(stmt);
+	return rc == SQLITE_OK ? unsave(s, c) : rc;
+}
+
+static int open_attempt(struct store *s, struct store_change *c)
+{
+	cleanup_free char *executor = NULL, *handle = NULL;
+	int rc = c->attempt > 0 ? take_saved(s, c, &executor, &handle) : SQLITE_OK;
+	sqlite3_stmt *stmt;
+
+	if (rc != SQLITE_OK)
+		return rc;
+	stmt = store_sql(s, SQL_ATTEMPT_INSERT);
 	sql_int(stmt, 1, c->id);
 	sql_int(stmt, 2, (int64_t)c->attempt + 1);
 	sql_instant(stmt, 3, c->at, s->boot_n);
+	sql_text(stmt, 6, executor);
+	sql_text(stmt, 7, handle);
+	sql_text(stmt, 8, c->saved_json);
 	return sql_run(stmt);
 }
 
@@ -268,6 +304,9 @@ static int enter_done(struct store *s, const struct work *w)
 	int rc = insert_ending(s, w);
 
 	s->tally.by_outcome[w->end.outcome]++;
+	/* Of an attempt that was closed when another one was to follow. */
+	if (rc == SQLITE_OK && w->c->from == JOB_WAITING && w->c->attempt > 0)
+		rc = unsave(s, w->c);
 	if (rc == SQLITE_OK && (w->before.flags & ROWS_HAS_DEADLINE))
 		rc = delete_of(s, w->c, SQL_DEADLINE_DELETE);
 	if (rc == SQLITE_OK && w->before.keep_s >= 0)
@@ -279,7 +318,7 @@ static int enter_done(struct store *s, const struct work *w)
 
 static int enter_state(struct store *s, const struct work *w)
 {
-	const struct store_change *c = w->c;
+	struct store_change *c = w->c;
 
 	s->tally.by_state[c->to]++;
 	switch (c->to) {

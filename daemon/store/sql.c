@@ -68,8 +68,11 @@ static const char *const texts[N_SQL] = {
 			  " WHERE parent = ?1 AND run_of = ?2",
 	[SQL_EVENT_INSERT] = "INSERT INTO event (seq, time, job, attempt, state, outcome, prev)"
 			     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, attempt, started, started_boot, boot)"
-			       " VALUES (?1, ?2, ?3, ?4, ?5)",
+	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, attempt, started, started_boot, boot,"
+			       " executor, handle, saved) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[SQL_ATTEMPT_SAVED] = "SELECT executor, handle, saved FROM attempt"
+			      " WHERE job = ?1 AND attempt = ?2 AND saved IS NOT NULL",
+	[SQL_ATTEMPT_UNSAVE] = "UPDATE attempt SET saved = NULL WHERE job = ?1 AND attempt = ?2",
 	/* What was saved may help the next attempt; after the last one it is of no use. */
 	[SQL_ATTEMPT_CLOSE] = "UPDATE attempt SET ended = ?3, outcome = ?4, orderly = ?5,"
 			      " error = ?6, saved = iif(?7, NULL, saved)"
@@ -170,7 +173,6 @@ static const char *const texts[N_SQL] = {
 	[SQL_LOAD] = "SELECT kind, uid, gid, submitted, hash, a.started, a.started_boot, a.boot,"
 		     " executor, handle, saved, why, by_uid, message"
 		     " FROM job LEFT JOIN attempt AS a ON a.job = id AND a.attempt = job.attempt"
-		     "  AND state <> 'waiting'"
 		     " LEFT JOIN stop ON stop.job = id WHERE id = ?1",
 	[SQL_LOSSES] = "SELECT outcome, ended - started, orderly FROM attempt"
 		       " WHERE job = ?1 AND ended IS NOT NULL ORDER BY attempt DESC",

@@ -215,7 +215,8 @@ enum store_compose {
  * One change of state, fenced: it applies only if the row still is in @from
  * with @attempt (R2.3).  It also writes the event row, and:
  *
- *   waiting  -> running   attempt + 1, a new attempt row started at @at; loads the document
+ *   waiting  -> running   attempt + 1, a new attempt row started at @at, to which moves what
+ *                         the one before saved; loads both, and the document
  *   running  -> stopping  records why, who and the message
  *   any      -> done      outcome, result, error; closes the attempt row; forgets
  *                         a deadline and a stop that was asked for
@@ -244,8 +245,9 @@ struct store_change {
 	/* out; result: 0, or -ESTALE: nothing changed */
 	char *spec; /* of waiting -> running; freed with store_change_fini() */
 	size_t spec_len;
-	bool damaged; /* the row's checksum does not match: must not be executed (R1.12) */
-	int64_t seq;  /* the event's number */
+	char *saved_json; /* the same; what the attempt before left, NULL = nothing */
+	bool damaged;	  /* the row's checksum does not match: must not be executed (R1.12) */
+	int64_t seq;	  /* the event's number */
 	enum job_outcome ended_as; /* @outcome, unless composing changed it */
 };
 void store_change_fini(struct store_change *c);
@@ -359,7 +361,10 @@ struct store_queue {
 	bool is_paused;
 };
 
-/* What a live job needs to go on after a restart: document and current attempt. 0 or -ENOENT. */
+/*
+ * What a live job needs to go on after a restart, or to end: document and current attempt (while
+ * it waits, the last one).  0 or -ENOENT.
+ */
 struct store_load {
 	struct store_op op;
 	int64_t id;
