@@ -18,6 +18,8 @@
 
 /* Documents of compositions: some thousand parts, which take milliseconds to read. */
 #define LARGE_BYTES ((size_t)128 * 1024)
+/* How often one that waits for the store looks whether the disk is full. */
+#define FULL_LOOK_US 200000
 
 struct aw_err *run_err(struct run *run)
 {
@@ -61,8 +63,19 @@ static void drop_doc(struct run *run)
 	run->has_doc = false;
 }
 
+/* NULL: nothing, or the null that took its place. */
+static json_t *parse_saved(const char *text)
+{
+	json_t *saved = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+
+	if (!json_is_null(saved))
+		return saved;
+	json_decref(saved);
+	return NULL;
+}
+
 struct run *run_new(struct job *job, uint32_t attempt, struct instant started, char *spec,
-		    size_t spec_len, bool is_damaged, json_t *saved)
+		    size_t spec_len, bool is_damaged, const char *saved_json)
 {
 	const struct kind *kind = kinds[job->kind];
 	struct run *run = xcalloc(1, sizeof(*run));
@@ -72,13 +85,14 @@ struct run *run_new(struct job *job, uint32_t attempt, struct instant started, c
 		.kind = kind,
 		.spec = spec,
 		.spec_len = spec_len,
-		.saved = saved,
+		.saved = parse_saved(saved_json),
 		.grace_us = -1,
 		.grace_end = MONO_NEVER,
 		.a = { .id = job->id, .attempt = attempt, .started = started, .uid = job->uid },
 	};
 	run->a.run = run;
 	job->run = run;
+	job->may_leave = run->saved != NULL;
 	run->is_cuttable = !kind || !kind->adopt;
 	engine.n_cuttable += run->is_cuttable;
 	if (kind && kind->private_bytes)
@@ -372,9 +386,15 @@ struct mono attempt_grace_end(const struct attempt *a)
 	return a->run->grace_end;
 }
 
+bool attempt_is_followed(const struct attempt *a, int result)
+{
+	return ending_is_followed(a->run, result);
+}
+
 struct note {
 	struct store_note note;
 	struct future landed;
+	bool is_abandoned;		 /* nobody waits for it any more */
 	char *saved, *executor, *handle; /* own */
 };
 
@@ -403,7 +423,30 @@ static void on_saved(struct store_op *op)
 	struct note *n = container_of(op, struct note, note.op);
 
 	engine_landed();
-	future_set(&n->landed, op->result);
+	if (n->is_abandoned)
+		note_free(n);
+	else
+		future_set(&n->landed, op->result);
+}
+
+/*
+ * The store has the request until it lands: a cancel waits so long.  Not so
+ * while the disk is full: nobody knows how long that is, and a stop of the
+ * daemon waits for all coroutines.
+ */
+static int co_landed(struct note *n)
+{
+	int r = -ETIMEDOUT, result = 0;
+
+	co_shield_begin();
+	while (r < 0 && !store_is_full(engine.store))
+		r = co_future_wait(&n->landed, mono_in_us(FULL_LOOK_US), &result);
+	co_shield_end();
+	if (r == 0)
+		note_free(n);
+	else
+		n->is_abandoned = true;
+	return r == 0 ? result : -ENOSPC;
 }
 
 struct dump {
@@ -422,7 +465,7 @@ int co_engine_save(struct attempt *a, const json_t *record)
 {
 	struct dump d = { .value = record };
 	struct note *n;
-	int result = -EIO;
+	int r;
 
 	co_on_loop_stack(dump_now, &d);
 	if (strlen(d.text) > JOB_SAVED_MAX_BYTES) {
@@ -433,14 +476,11 @@ int co_engine_save(struct attempt *a, const json_t *record)
 	n->saved = d.text;
 	n->note.saved_json = n->saved;
 	engine_fly(&n->note.op);
-	/* The store has the request until it lands: a cancel waits so long. */
-	co_shield_begin();
-	while (!n->landed.is_set)
-		(void)!co_future_wait(&n->landed, MONO_NEVER, NULL);
-	result = n->landed.result;
-	co_shield_end();
-	note_free(n);
-	return result;
+	a->run->job->may_leave |= !json_is_null(record);
+	r = co_landed(n);
+	if (r == 0)
+		a->run->job->may_leave = !json_is_null(record);
+	return r;
 }
 
 static void on_handle_kept(struct store_op *op)

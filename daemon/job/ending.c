@@ -191,6 +191,19 @@ bool ending_is_retried(struct run *run)
 	       retry_wants(&run->a.doc.retry, n_tries(run->job), &timeout);
 }
 
+bool ending_is_followed(struct run *run, int result)
+{
+	const struct links *l = run->job->links;
+
+	if (run->job->cancels || (l && l->asked.why != STOP_NONE))
+		return false;
+	if (run->why != STOP_NONE)
+		return ending_is_retried(run);
+	if (result == -ECANCELED)
+		return run->is_cut && run->a.doc.on_lost == ON_LOST_RETRY;
+	return retry_wants(&run->a.doc.retry, n_tries(run->job), run_err(run));
+}
+
 /* A timeout or a failure, and the document allows another attempt. */
 static bool wants_again(struct run *run, enum job_outcome outcome)
 {

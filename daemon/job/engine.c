@@ -225,7 +225,7 @@ static int64_t kept_bytes(const struct job *job)
  * now, since all of that goes to the store behind it.  A part's end and its
  * composition's are one transaction (R2.10).
  */
-static void settle(struct transition *t)
+void engine_settle(struct transition *t)
 {
 	struct job *job = t->job, *parent = job->links ? job->links->parent : NULL;
 
@@ -253,10 +253,12 @@ static void settle(struct transition *t)
 void engine_transition(struct transition *t)
 {
 	t->job->is_in_flight = true;
-	if (t->change.to == JOB_DONE)
-		settle(t);
-	else
+	if (t->change.to != JOB_DONE)
 		engine_fly(&t->change.op);
+	else if (leftover_may_be(t->job, t->change.outcome))
+		leftover_remove(t);
+	else
+		engine_settle(t);
 }
 
 static void transition_free(struct transition *t)
@@ -437,7 +439,7 @@ static void on_running(struct transition *t)
 		c->spec_len = strlen(t->spec);
 		t->spec = NULL;
 	}
-	run = run_new(job, job->attempt, c->at, c->spec, c->spec_len, c->damaged, NULL);
+	run = run_new(job, job->attempt, c->at, c->spec, c->spec_len, c->damaged, c->saved_json);
 	c->spec = NULL;
 	run->results = t->results;
 	t->results = NULL;
@@ -478,7 +480,7 @@ static void on_done(struct transition *t)
  * It was not stored, and never will be: the store is being closed on a full
  * disk.  The row stays as it was, and the next start decides from there.
  */
-static void on_given_up(struct transition *t)
+void engine_give_up(struct transition *t)
 {
 	struct job *job = t->job;
 	static const char message[] = "the disk of the state directory is full: it could not be "
@@ -487,6 +489,7 @@ static void on_given_up(struct transition *t)
 	cancel_fail_all(t->cancels, AW_STORAGE_FULL, message);
 	cancel_fail_all(job->cancels, AW_STORAGE_FULL, message);
 	job->cancels = NULL;
+	transition_free(t);
 }
 
 /* What waits for the end of a job that we lose sight of: nobody can tell it how that was. */
@@ -544,12 +547,13 @@ static void on_change_landed(struct store_op *op)
 	enum job_state to = t->change.to;
 
 	engine_landed();
-	if (op->result < 0) {
-		if (op->result == -ESTALE)
-			on_stale(t);
-		else
-			on_given_up(t);
+	if (op->result == -ESTALE) {
+		on_stale(t);
 		transition_free(t);
+		return;
+	}
+	if (op->result < 0) {
+		engine_give_up(t);
 		return;
 	}
 	job->is_in_flight = false;

@@ -99,6 +99,10 @@ void engine_landed(void);
 /* A new change of @job, and the door through which every one goes. */
 struct transition *transition_new(struct job *job, enum job_state to);
 void engine_transition(struct transition *t);
+/* The second half of that for an end, when nothing is left of earlier attempts. */
+void engine_settle(struct transition *t);
+/* It will not be stored: the next start decides anew from what is.  Takes @t. */
+void engine_give_up(struct transition *t);
 /*
  * Start @job, which waits and has its slot; @spec and @results are taken (NULL = the stored
  * document is as it is to be run).
@@ -149,6 +153,8 @@ enum job_outcome ending_of_stop(const struct job *job, const struct stop_order *
 				struct aw_err *err);
 /* Would the job be tried again if its attempt ended now, as run->why says? */
 bool ending_is_retried(struct run *run);
+/* Is another attempt to be expected if co_run ended now, with @result and the run's error? */
+bool ending_is_followed(struct run *run, int result);
 /* The attempt is over: end the job, or let it wait for the next attempt. */
 void ending_finish(struct job *job);
 /*
@@ -157,6 +163,12 @@ void ending_finish(struct job *job);
  */
 void ending_cut_off(struct job *job, unsigned n_losses);
 char *ending_error_text(const struct aw_err *err);
+
+/* ---- leftover.c ---- */
+/* Is there something to remove before @job can end with @outcome? */
+bool leftover_may_be(const struct job *job, enum job_outcome outcome);
+/* Do it, then go on with @t. */
+void leftover_remove(struct transition *t);
 
 /* ---- tree.c ---- */
 /* @part is part @index of @parent. */
@@ -216,11 +228,12 @@ void engine_note(struct job *job, enum engine_note note);
 
 /* ---- attempt.c ---- */
 /*
- * A new run for @job.  Takes @spec and @saved.  If the document cannot be
- * executed (damaged), it is over already, with the reason.
+ * A new run for @job.  Takes @spec.  @saved_json: what was saved for this
+ * attempt, NULL = nothing.  If the document cannot be executed (damaged), it is
+ * over already, with the reason.
  */
 struct run *run_new(struct job *job, uint32_t attempt, struct instant started, char *spec,
-		    size_t spec_len, bool is_damaged, json_t *saved);
+		    size_t spec_len, bool is_damaged, const char *saved_json);
 void run_free(struct run *run);
 /* Begin, or go on after a restart: a coroutine now, or the calendar until it is due. */
 void run_go(struct run *run);

@@ -44,6 +44,7 @@ struct job {
 	/* attempts in a row that were lost soon after their start, in this life of the daemon */
 	uint8_t n_losses;
 	bool is_held;
+	bool may_leave;	  /* an attempt may have left something for the next one */
 	bool wants_scope; /* other jobs' results are looked up before it starts */
 	bool is_settled;  /* its end is on its way to the store, or stored: outcome holds */
 	uint8_t outcome;  /* enum job_outcome, when settled */

@@ -6,6 +6,7 @@
 #include "daemon/store/store.h"
 #include "proto/err.h"
 #include "proto/jobdoc.h"
+#include "proto/xalloc.h"
 
 #include <stdbool.h>
 
@@ -31,6 +32,12 @@ struct attempt {
 	bool is_stopping; /* a cancel or timeout was asked for; for describe() */
 	void *priv;	  /* private_bytes of zeroed memory, the kind's own */
 	struct run *run;  /* the engine's side of it */
+};
+
+/* What attempts that are over may have left. */
+struct leftover {
+	int64_t id;		       /* the job's */
+	const char *executor, *handle; /* of the last one; NULL = none were kept */
 };
 
 /* What a composition makes of its parts so far. */
@@ -69,8 +76,8 @@ struct kind {
 	/*
 	 * One attempt, straight-line code on its own coroutine.
 	 *
-	 * Yields.  @saved is what co_engine_save() kept of this same attempt
-	 * before a restart, else NULL (borrowed).  Returns 0 when the job
+	 * Yields.  @saved (borrowed) is what co_engine_save() kept of this same
+	 * attempt before a restart, or of the one before it, else NULL.  Returns 0 when the job
 	 * succeeded, -ECANCELED when it ended because a wait was cancelled (all
 	 * cleaned up: nothing of it is left), or another negative value with
 	 * the reason in @err.  Either way attempt_set_result() may have been
@@ -88,12 +95,13 @@ struct kind {
 	bool (*adopt)(struct attempt *a, const json_t *saved);
 
 	/*
-	 * After a restart, before on_lost is applied to a cut-off attempt: end
-	 * whatever the old daemon left running, by identity.  Called through
-	 * co_offload (helper thread: no loop calls).  @executor, @handle as
-	 * co_engine_handle() kept them.  NULL = nothing can be left.
+	 * After a restart, before on_lost is applied to a cut-off attempt that
+	 * had saved nothing: end whatever the old daemon left running, by identity.
+	 * And before a job ends without success, whose last attempt had saved
+	 * something: remove what that stood for.  On a helper thread: no loop
+	 * calls.  NULL = nothing can be left.
 	 */
-	void (*end_leftover)(const char *executor, const char *handle);
+	void (*end_leftover)(const struct leftover *left);
 
 	/*
 	 * Progress {"done", "total", "unit", "rate"} or NULL.  Gives it.  Must not yield.  NULL
@@ -147,10 +155,18 @@ const char *attempt_results(const struct attempt *a);
 struct mono attempt_grace_end(const struct attempt *a);
 
 /*
- * Keep @record (<= 64 KiB, borrowed) for this attempt; committed when it returns.  0,
- * -ECANCELED, -E2BIG.
+ * Keep @record (<= 64 KiB, borrowed) for this attempt and the one that follows
+ * it; committed when it returns.  It takes the place of what was kept before:
+ * null is nothing.  Yields; a cancel comes at the next wait.  0, or an error after which
+ * either may hold: -E2BIG, -ESTALE, -ENOSPC (the disk is full).
  */
-int co_engine_save(struct attempt *a, const json_t *record);
+MUST_USE int co_engine_save(struct attempt *a, const json_t *record);
+
+/*
+ * Is another attempt to be expected if this one returned @result now, with what
+ * is in co_run's @err?  What was kept for it is then worth keeping.
+ */
+bool attempt_is_followed(const struct attempt *a, int result);
 
 /*
  * Keep where this attempt runs, so that a later daemon can end it.  Not waited for: it rides

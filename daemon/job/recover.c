@@ -60,7 +60,13 @@ static void end_leftover(struct offload *o)
 {
 	struct recovery *r = container_of(o, struct recovery, leftover);
 
-	kinds[r->job->kind]->end_leftover(r->load.executor, r->load.handle);
+	const struct leftover left = {
+		.id = r->load.id,
+		.executor = r->load.executor,
+		.handle = r->load.handle,
+	};
+
+	kinds[r->job->kind]->end_leftover(&left);
 }
 
 static void on_leftover_ended(struct offload *o)
@@ -126,12 +132,11 @@ static void decide(struct recovery *r)
 {
 	struct job *job = r->job;
 	struct store_load *l = &r->load;
-	json_t *saved = l->saved_json ? json_loads(l->saved_json, JSON_DECODE_ANY, NULL) : NULL;
 	struct run *run;
 
 	resolve(r);
 	run = run_new(job, job->attempt, l->started, l->spec, l->spec_len,
-		      l->op.result < 0 || l->damaged, saved);
+		      l->op.result < 0 || l->damaged, l->saved_json);
 	l->spec = NULL;
 	if (job->state == JOB_STOPPING)
 		restore_stop(run, l);
@@ -139,7 +144,8 @@ static void decide(struct recovery *r)
 		go_on(r);
 		return;
 	}
-	if (run->kind && run->kind->end_leftover && l->handle) {
+	/* What was saved the next attempt goes on with; if there is none, the end removes it. */
+	if (run->kind && run->kind->end_leftover && l->handle && !run->saved) {
 		engine.n_in_flight++;
 		r->leftover.work = end_leftover;
 		r->leftover.done = on_leftover_ended;
@@ -227,6 +233,7 @@ static void load_job(void *arg, const struct store_live *rec)
 	job->due = rec->due;
 	job->is_held = rec->is_held;
 	job->wants_scope = rec->has_refs;
+	job->may_leave = rec->attempt > 0;
 	if (rec->tries)
 		job_links(job)->tries = rec->tries;
 	if (parent) {

@@ -434,10 +434,10 @@ static int fetch_check(struct jobdoc *d, const struct kind_check *who, struct aw
 	return r < 0 ? aw_fail_at(err, AW_PARAMS, "/output", "is not UTF-8") : 0;
 }
 
-static void fetch_end_leftover(const char *executor, const char *handle)
+static void fetch_end_leftover(const struct leftover *left)
 {
-	if (executor && handle && strcmp(executor, "part") == 0)
-		dest_remove_leftover(handle);
+	if (left->executor && left->handle && strcmp(left->executor, "part") == 0)
+		dest_remove_leftover(left->handle);
 }
 
 static json_t *fetch_describe(const struct attempt *a)

@@ -326,16 +326,16 @@ static void end_identity(const struct tree_identity *id)
 			  id->job, n_left, (int)id->pid);
 }
 
-static void worker_end_leftover(const char *executor, const char *handle)
+static void worker_end_leftover(const struct leftover *left)
 {
 	struct tree_identity id = { 0 };
 	char boot_id[SUP_BOOT_ID_BYTES];
 	int pid;
 
 	/* Another boot: the number may be anybody's by now, and what we started is gone. */
-	if (!executor || strcmp(executor, "local") != 0 ||
-	    sscanf(handle, "%d %" SCNu64 " %39s %" SCNd64 " %u", &pid, &id.start_ticks, boot_id,
-		   &id.job, &id.attempt) != 5 ||
+	if (!left->executor || strcmp(left->executor, "local") != 0 || !left->handle ||
+	    sscanf(left->handle, "%d %" SCNu64 " %39s %" SCNd64 " %u", &pid, &id.start_ticks,
+		   boot_id, &id.job, &id.attempt) != 5 ||
 	    pid <= 1 || strcmp(boot_id, now_boot_id()) != 0)
 		return;
 	id.pid = pid;

@@ -79,6 +79,7 @@ struct row {
 	uint32_t attempt;
 	uid_t uid;
 	char *spec, *error, *result, *queue;
+	char *saved; /* of the current attempt, or the last one */
 	struct instant due, started, ended, deadline;
 	enum stop_why why;
 	int n_ends;
@@ -173,6 +174,19 @@ static char *copy(const char *s)
 	return s ? xstrdup(s) : NULL;
 }
 
+static int do_note(const struct store_note *n)
+{
+	struct row *r = row_of(n->id);
+
+	if ((r->state != JOB_RUNNING && r->state != JOB_STOPPING) || r->attempt != n->attempt)
+		return -ESTALE;
+	if (n->saved_json) {
+		free(r->saved);
+		r->saved = xstrdup(n->saved_json);
+	}
+	return 0;
+}
+
 static int do_change(struct store_change *c)
 {
 	struct row *r = row_of(c->id);
@@ -187,6 +201,7 @@ static int do_change(struct store_change *c)
 		r->started = c->at;
 		c->spec = xstrdup(r->spec);
 		c->spec_len = strlen(r->spec);
+		c->saved_json = copy(r->saved);
 	}
 	if (c->to == JOB_STOPPING)
 		r->why = c->why;
@@ -222,6 +237,7 @@ static int do_load(struct store_load *l)
 	l->why = r->why;
 	l->damaged = load_damaged;
 	l->n_losses = losses;
+	l->saved_json = copy(r->saved);
 	return 0;
 }
 
@@ -321,6 +337,7 @@ static int do_op(struct store_op *op)
 	case STORE_EVENTS:
 		return do_events(container_of(op, struct store_events, op));
 	case STORE_NOTE:
+		return do_note(container_of(op, struct store_note, op));
 	case STORE_QUEUE:
 	case STORE_REMOVE:
 	case STORE_PRUNE:
@@ -361,11 +378,13 @@ static void commit_all(void)
 void store_change_fini(struct store_change *c)
 {
 	free(c->spec);
+	free(c->saved_json);
 }
 
 void store_load_fini(struct store_load *l)
 {
 	free(l->spec);
+	free(l->saved_json);
 	free(l->message);
 }
 
@@ -506,30 +525,55 @@ static struct future ends[ROWS_MAX];
 static int n_entered, n_cancels_seen;
 static bool is_stubborn; /* a cancelled attempt ends only when the test ends it */
 static struct mono grace_seen;
+static const char *to_save; /* what an attempt leaves that failed, if another one follows */
+static char *given;	    /* what the last one got */
+static unsigned n_removed;  /* calls of end_leftover */
+
+/* Leave something for the attempt after this one. */
+static int co_leave(struct attempt *a, int result)
+{
+	json_t *record = to_save ? json_string(to_save) : NULL;
+
+	if (record && attempt_is_followed(a, result))
+		(void)!co_engine_save(a, record);
+	json_decref(record);
+	return result;
+}
+
+static void count_removal(const struct leftover *left)
+{
+	(void)left;
+	n_removed++;
+}
 
 static int co_fake_run(struct attempt *a, const json_t *saved, struct aw_err *err)
 {
 	struct future *end = &ends[a->id];
 	int result = 0, r;
 
-	(void)saved;
+	free(given);
+	given = copy(json_string_value(saved));
 	n_entered++;
 	while ((r = co_future_wait(end, MONO_NEVER, &result)) == -ECANCELED) {
 		n_cancels_seen++;
 		grace_seen = attempt_grace_end(a);
 		if (!is_stubborn)
-			return -ECANCELED;
+			return co_leave(a, -ECANCELED);
 	}
 	if (result == -ECONNRESET)
 		return aw_fail(err, AW_LOST, "whatever watched it is gone");
 	if (result < 0)
-		return aw_fail(err, AW_EXIT, "it failed");
+		return co_leave(a, aw_fail(err, AW_EXIT, "it failed"));
 	attempt_set_result(a, json_integer(result));
 	return 0;
 }
 
 extern const struct kind kind_timer, kind_gather, kind_sequence, kind_race;
-static const struct kind kind_fake = { .kind = JOB_WORKER, .co_run = co_fake_run };
+static const struct kind kind_fake = {
+	.kind = JOB_WORKER,
+	.co_run = co_fake_run,
+	.end_leftover = count_removal,
+};
 const struct kind *const kinds[N_JOB_KINDS] = {
 	[JOB_TIMER] = &kind_timer,	 [JOB_WORKER] = &kind_fake, [JOB_GATHER] = &kind_gather,
 	[JOB_SEQUENCE] = &kind_sequence, [JOB_RACE] = &kind_race,
@@ -663,6 +707,8 @@ static void setup(void)
 	insert_result = n_entered = n_cancels_seen = 0;
 	losses = 0;
 	is_stubborn = load_damaged = is_store_full = false;
+	to_save = NULL;
+	n_removed = 0;
 	engine_up();
 }
 
@@ -677,11 +723,14 @@ static void teardown(void)
 	offload_fini();
 	users_fini();
 	loop_fini();
+	free(given);
+	given = NULL;
 	for (size_t i = 0; i < n_rows; i++) {
 		free(rows[i].spec);
 		free(rows[i].error);
 		free(rows[i].result);
 		free(rows[i].queue);
+		free(rows[i].saved);
 		free(rows[i].name);
 	}
 	now_fake_stop();
