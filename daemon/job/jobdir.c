@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +71,56 @@ int64_t jobdir_bytes(int64_t id)
 			n_bytes += st.st_size;
 	closedir(dir);
 	return n_bytes;
+}
+
+/* The attempt whose file @name is, if it has this suffix; 0 = none. */
+static uint32_t attempt_of(const char *name, const char *suffix)
+{
+	char *end;
+	unsigned long n = strtoul(name, &end, 10);
+
+	return *end == '.' && strcmp(end + 1, suffix) == 0 && n < UINT32_MAX ? (uint32_t)n : 0;
+}
+
+static void remove_file(int64_t id, uint32_t attempt, const char *suffix)
+{
+	cleanup_free char *path = jobdir_path(id, attempt, suffix);
+
+	(void)unlink(path);
+}
+
+static void rename_file(int64_t id, uint32_t from, uint32_t to, const char *suffix)
+{
+	cleanup_free char *old = jobdir_path(id, from, suffix);
+	cleanup_free char *new = jobdir_path(id, to, suffix);
+
+	(void)!rename(old, new);
+}
+
+void jobdir_hand_on(int64_t id, uint32_t attempt, const char *suffix, bool keep)
+{
+	cleanup_free char *folder = folder_of(id);
+	DIR *dir = opendir(folder);
+	const struct dirent *e;
+	uint32_t last = 0;
+
+	if (!dir)
+		return;
+	while ((e = readdir(dir))) {
+		uint32_t n = attempt_of(e->d_name, suffix), earlier = n;
+
+		if (n == 0 || n >= attempt)
+			continue;
+		if (keep && n > last) {
+			earlier = last;
+			last = n;
+		}
+		if (earlier)
+			remove_file(id, earlier, suffix);
+	}
+	closedir(dir);
+	if (last)
+		rename_file(id, last, attempt, suffix);
 }
 
 static int empty_folder(DIR *dir)

@@ -2,6 +2,7 @@
 #ifndef DAEMON_JOB_JOBDIR_H
 #define DAEMON_JOB_JOBDIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -24,6 +25,11 @@ int jobdir_make(int64_t id);
  * moment ago, which the kernel has at hand.
  */
 int64_t jobdir_bytes(int64_t id);
+/*
+ * Of the files with @suffix that attempts before @attempt left, let the last one be that
+ * of @attempt, if @keep; the others are removed.  Blocks.
+ */
+void jobdir_hand_on(int64_t id, uint32_t attempt, const char *suffix, bool keep);
 /*
  * Remove the folder of @id and what is in it.  Blocks.  0 (also when there was none) or
  * negative errno.

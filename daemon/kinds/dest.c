@@ -262,6 +262,7 @@ static void close_all(struct dest *d)
 	free(d->name);
 	free(d->part);
 	free(d->handle);
+	free(d->file);
 	dest_init(d);
 }
 
@@ -273,7 +274,7 @@ static int check_final_name(const struct dest *d, struct aw_err *err)
 		return errno == ENOENT ? 0 : fail_io(err, errno, "look at", d->dir, d->name);
 	if (S_ISDIR(st.st_mode))
 		return aw_fail(err, AW_IO, "%s/%s is a folder", d->dir, d->name);
-	if (!d->overwrite)
+	if (!(d->flags & DEST_OVERWRITE))
 		return aw_fail(err, AW_IO,
 			       "%s/%s exists already: remove it, or set \"overwrite\" to true",
 			       d->dir, d->name);
@@ -305,17 +306,52 @@ static int remove_stale_part(int dir_fd, const char *part)
 	return r;
 }
 
+/* Is it the file that we made: plain, ours, and under this name alone? */
+static bool is_own_file(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_uid == geteuid();
+}
+
+/* The number of a file may be used again, but not for one that was born at the same time. */
+static char *identify(int fd)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+		return xstrdup("");
+	return xasprintf("%llu:%lld.%u", (unsigned long long)st.stx_ino,
+			 (long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+}
+
+/* What an earlier attempt left, to go on with.  The fd, or -1: there is nothing of use. */
+static int open_left(struct dest *d, const char *name)
+{
+	int fd = openat(d->dir_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && is_own_file(&st)) {
+		d->there_bytes = st.st_size;
+		return fd;
+	}
+	close(fd);
+	return -1;
+}
+
 static int open_new(int dir_fd, const char *part)
 {
 	return openat(dir_fd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 /* Hardly ever is a part of an earlier attempt there, so that is looked at only then. */
-static int create_part(struct dest *d, struct aw_err *err)
+static int open_part(struct dest *d, struct aw_err *err)
 {
 	int r = 0;
 
-	d->fd = open_new(d->dir_fd, d->part);
+	d->fd = d->flags & DEST_RESUME ? open_left(d, d->part) : -1;
+	if (d->fd < 0)
+		d->fd = open_new(d->dir_fd, d->part);
 	if (d->fd < 0 && errno == EEXIST) {
 		r = remove_stale_part(d->dir_fd, d->part);
 		if (r == 0)
@@ -329,13 +365,17 @@ static int create_part(struct dest *d, struct aw_err *err)
 	if (d->fd < 0)
 		return fail_io(err, errno, "create", d->dir, d->part);
 	/* File systems without locks (ENOLCK, EOPNOTSUPP) do without this protection. */
-	if (flock(d->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+	if (flock(d->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+		close(d->fd);
+		d->fd = -1;
 		return aw_fail(err, AW_IO, "%s/%s was taken by another awaitd", d->dir, d->part);
+	}
+	d->file = identify(d->fd);
 	return 0;
 }
 
-int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job, bool overwrite,
-	      bool is_private, struct aw_err *err)
+int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job, unsigned flags,
+	      struct aw_err *err)
 {
 	char root[PATH_MAX];
 	const char *rel = find_root(path, roots, root), *slash;
@@ -357,11 +397,10 @@ int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job,
 	d->part = part_name(d->name, job);
 	/* "//" cannot be in a canonical path, so it tells later where the root ends. */
 	d->handle = xasprintf("%s//%s%s%s", root, folder, slash ? "/" : "", d->part);
-	d->overwrite = overwrite;
-	d->is_private = is_private;
+	d->flags = flags;
 	r = check_final_name(d, err);
 	if (r == 0)
-		r = create_part(d, err);
+		r = open_part(d, err);
 	if (r < 0) {
 		/* If the part is there, it is not ours. */
 		if (d->fd < 0) {
@@ -373,17 +412,18 @@ int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job,
 	return r;
 }
 
-int dest_open_body(struct dest *d, const char *path, struct aw_err *err)
+int dest_open_body(struct dest *d, const char *path, unsigned flags, struct aw_err *err)
 {
 	const char *slash = strrchr(path, '/');
 
 	dest_init(d);
 	d->dir = xstrndup(path, (size_t)(slash - path));
 	d->name = xstrdup(slash + 1);
-	d->is_private = true;
-	d->overwrite = true;
+	d->flags = flags | DEST_PRIVATE | DEST_OVERWRITE;
 	d->dir_fd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->dir_fd >= 0)
+	if (d->dir_fd >= 0 && d->flags & DEST_RESUME)
+		d->fd = open_left(d, d->name);
+	if (d->dir_fd >= 0 && d->fd < 0)
 		d->fd = openat(d->dir_fd, d->name,
 			       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (d->fd < 0) {
@@ -391,6 +431,7 @@ int dest_open_body(struct dest *d, const char *path, struct aw_err *err)
 		close_all(d);
 		return -EINVAL;
 	}
+	d->file = identify(d->fd);
 	return 0;
 }
 
@@ -411,10 +452,44 @@ int dest_write(struct dest *d, const void *data, size_t len, struct aw_err *err)
 	return 0;
 }
 
+int dest_cut(struct dest *d, int64_t size_bytes, struct aw_err *err)
+{
+	if (ftruncate(d->fd, size_bytes) < 0 || lseek(d->fd, size_bytes, SEEK_SET) < 0)
+		return fail_io(err, errno, "cut", d->dir, d->part ? d->part : d->name);
+	return 0;
+}
+
+int dest_read(struct dest *d, int64_t at, void *data, size_t len, struct aw_err *err)
+{
+	char *to = data;
+
+	while (len > 0) {
+		ssize_t n = pread(d->fd, to, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return fail_io(err, n < 0 ? errno : ENODATA, "read", d->dir,
+				       d->part ? d->part : d->name);
+		to += n;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int dest_sync_part(struct dest *d, struct aw_err *err)
+{
+	if (fdatasync(d->fd) < 0)
+		return fail_io(err, errno, "write", d->dir, d->name);
+	return 0;
+}
+
 int dest_sync(struct dest *d, struct aw_err *err)
 {
 	/* A file system without modes (FAT, say) is no reason to throw a download away. */
-	if (!d->is_private && fchmod(d->fd, 0644) < 0 && errno != EPERM && errno != EOPNOTSUPP)
+	if (!(d->flags & DEST_PRIVATE) && fchmod(d->fd, 0644) < 0 && errno != EPERM &&
+	    errno != EOPNOTSUPP)
 		return fail_io(err, errno, "set the mode of", d->dir, d->part);
 	if (fsync(d->fd) < 0)
 		return fail_io(err, errno, "write", d->dir, d->name);
@@ -439,7 +514,7 @@ static int take_final_name(const struct dest *d, struct aw_err *err)
 {
 	int r;
 
-	if (d->overwrite)
+	if (d->flags & DEST_OVERWRITE)
 		r = renameat(d->dir_fd, d->part, d->dir_fd, d->name) < 0 ? -errno : 0;
 	else
 		r = rename_no_replace(d);
@@ -465,6 +540,11 @@ int dest_publish(struct dest *d, struct aw_err *err)
 	return 0;
 }
 
+void dest_keep(struct dest *d)
+{
+	close_all(d);
+}
+
 void dest_discard(struct dest *d)
 {
 	const char *growing = d->part ? d->part : d->name;
@@ -488,7 +568,9 @@ void dest_remove_leftover(const char *handle)
 	folder = slash ? xstrndup(sep + 2, (size_t)(slash - sep - 2)) : xstrdup("");
 	dir_fd = open_folder(root, folder, &err);
 	if (dir_fd >= 0) {
-		remove_stale_part(dir_fd, slash ? slash + 1 : sep + 2);
+		/* To the disk: once its job's end is stored nobody looks for it any more. */
+		if (remove_stale_part(dir_fd, slash ? slash + 1 : sep + 2) == 0)
+			(void)fsync(dir_fd);
 		close(dir_fd);
 	}
 	aw_err_fini(&err);

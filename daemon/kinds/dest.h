@@ -25,8 +25,15 @@ struct dest {
 	char *name;	/* owns; the final name in dir */
 	char *part;	/* owns; the name while it grows, NULL when that is name itself */
 	char *handle;	/* owns; what dest_remove_leftover() takes; NULL when there is no part */
-	bool overwrite;
-	bool is_private; /* final mode 0600, else 0644 */
+	char *file;	/* owns; which file it is that grows: another one has another text */
+	int64_t there_bytes; /* what an earlier attempt left and was opened */
+	unsigned flags;	     /* enum dest_flag */
+};
+
+enum dest_flag {
+	DEST_OVERWRITE = 1 << 0, /* the final name may be taken */
+	DEST_PRIVATE = 1 << 1,	 /* final mode 0600, else 0644 */
+	DEST_RESUME = 1 << 2,	 /* what an earlier attempt left is opened, not removed */
 };
 
 /*
@@ -43,19 +50,32 @@ void dest_init(struct dest *d);
 /*
  * Open @path (as dest_check() made it) for @job: the folder must be there, be
  * reached without symlinks from its root and be writable; the file must not
- * be there unless @overwrite.  What an earlier attempt of @job left is
- * removed.  0, or -EINVAL with AW_IO or AW_STORAGE_FULL in @err.
+ * be there unless @flags (enum dest_flag) have DEST_OVERWRITE.  What an earlier
+ * attempt of @job left is removed, or opened with DEST_RESUME.  0, or -EINVAL with
+ * AW_IO or AW_STORAGE_FULL in @err.
  */
 MUST_USE int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job,
-		       bool overwrite, bool is_private, struct aw_err *err);
+		       unsigned flags, struct aw_err *err);
 
-/* Open @path in a folder of the daemon's own; what is there is replaced.  Errors as above. */
-MUST_USE int dest_open_body(struct dest *d, const char *path, struct aw_err *err);
+/*
+ * Open @path in a folder of the daemon's own; what is there is replaced, unless
+ * @flags have DEST_RESUME.  Errors as above.
+ */
+MUST_USE int dest_open_body(struct dest *d, const char *path, unsigned flags, struct aw_err *err);
+
+/* Let the first @size_bytes be all there is; what is written comes behind them. */
+MUST_USE int dest_cut(struct dest *d, int64_t size_bytes, struct aw_err *err);
+
+/* Read exactly @len bytes that are there. */
+MUST_USE int dest_read(struct dest *d, int64_t at, void *data, size_t len, struct aw_err *err);
 
 /* Append.  0, or -EINVAL with AW_IO or AW_STORAGE_FULL. */
 MUST_USE int dest_write(struct dest *d, const void *data, size_t len, struct aw_err *err);
 
-/* Bring the bytes to disk. */
+/* Bring the bytes written so far to disk, while more are written. */
+MUST_USE int dest_sync_part(struct dest *d, struct aw_err *err);
+
+/* Bring the whole to disk. */
 MUST_USE int dest_sync(struct dest *d, struct aw_err *err);
 
 /*
@@ -65,10 +85,13 @@ MUST_USE int dest_sync(struct dest *d, struct aw_err *err);
  */
 MUST_USE int dest_publish(struct dest *d, struct aw_err *err);
 
+/* Close, and leave for the next attempt what is there. */
+void dest_keep(struct dest *d);
+
 /* Close; what is not published is removed.  Harmless on an empty one and when called twice. */
 void dest_discard(struct dest *d);
 
-/* After a crash: remove the part file that @handle names, unless somebody writes it. */
+/* Remove the part file that @handle names, unless somebody writes it. */
 void dest_remove_leftover(const char *handle);
 
 #endif

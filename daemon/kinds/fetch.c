@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "daemon/job/kind.h"
+#include "daemon/kinds/fetch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,47 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
 #include "daemon/base/list.h"
 #include "daemon/co/await.h"
 #include "daemon/conf.h"
 #include "daemon/job/jobdir.h"
-#include "daemon/kinds/dest.h"
-#include "daemon/kinds/xfer.h"
 #include "proto/units.h"
 
 #define SMALL_BYTES (1024 * 1024)
-#define SUM_BYTES 32
-#define SUM_TEXT_BYTES (2 * SUM_BYTES + 1)
 
 /* How fast it goes: bytes are gathered for a moment, then mixed into a moving mean. */
 #define RATE_STEP_NS INT64_C(200000000)
 #define RATE_MEMORY_NS INT64_C(2000000000)
-
-struct rate {
-	struct mono since; /* when the bytes began to be gathered */
-	int64_t bytes;
-	double per_s;
-};
-
-struct fetch {
-	struct attempt *a;
-	struct xfer xfer;
-	struct dest dest;
-	EVP_MD_CTX *digest;    /* owns; NULL when there is no body */
-	const json_t *expect;  /* borrows from the document; NULL = 200-299 */
-	const char *checksum;  /* borrows; 64 hex digits, NULL = any */
-	const char *output;    /* borrows; NULL = the job's own folder */
-	char *proxy, *ca_file; /* own; a reload replaces the settings */
-	int64_t max_bytes;     /* INT64_MAX = any */
-	int64_t received_bytes;
-	int64_t total_bytes; /* -1 = not told */
-	struct rate rate;
-	struct mono begun;
-	bool has_begun;
-	char sum[SUM_TEXT_BYTES];
-};
 
 static bool has_body(const struct fetch *f)
 {
@@ -125,7 +95,7 @@ static int fetch_on_head(struct xfer *x)
 {
 	struct fetch *f = container_of(x, struct fetch, xfer);
 
-	if (!fetch_wants_status(x, x->status)) {
+	if (!x->is_rest && !fetch_wants_status(x, x->status)) {
 		aw_fail(&x->err, AW_HTTP,
 			"%.200s answered with status %ld; look whether the URL is right, or "
 			"name the status in \"expect\"",
@@ -135,10 +105,11 @@ static int fetch_on_head(struct xfer *x)
 	}
 	if (!has_body(f))
 		return 0;
-	f->total_bytes = x->content_length;
+	f->total_bytes = x->is_rest ? x->rest_end_bytes : x->content_length;
 	f->rate.since = now_mono();
 	if (f->total_bytes > f->max_bytes)
 		return fail_too_large(f, f->total_bytes);
+	fetchrest_on_head(f);
 	return 0;
 }
 
@@ -166,17 +137,16 @@ static int fetch_on_data(struct xfer *x, const void *data, size_t len)
 
 struct file_step {
 	struct fetch *f;
-	char **roots; /* owns; a copy, for a reload may come meanwhile */
-	bool is_private;
+	char **roots;	/* owns; a copy, for a reload may come meanwhile */
+	unsigned flags; /* enum dest_flag */
 	struct aw_err *err;
 };
 
 static int open_output(const struct file_step *s)
 {
 	struct fetch *f = s->f;
-	bool overwrite = jobdoc_bool(f->a->doc.spec, "overwrite", false);
 
-	return dest_open(&f->dest, f->output, s->roots, f->a->id, overwrite, s->is_private, s->err);
+	return dest_open(&f->dest, f->output, s->roots, f->a->id, s->flags, s->err);
 }
 
 static int open_body(const struct file_step *s)
@@ -187,14 +157,18 @@ static int open_body(const struct file_step *s)
 	if (r < 0)
 		return aw_fail(s->err, r == -ENOSPC || r == -EDQUOT ? AW_STORAGE_FULL : AW_IO,
 			       "cannot make the folder of %s: %s", path, strerror(-r));
-	return dest_open_body(&s->f->dest, path, s->err);
+	if (s->f->a->attempt > 1)
+		jobdir_hand_on(s->f->a->id, s->f->a->attempt, "body", s->flags & DEST_RESUME);
+	return dest_open_body(&s->f->dest, path, s->flags, s->err);
 }
 
 static int step_open(void *arg)
 {
 	const struct file_step *s = arg;
+	struct fetch *f = s->f;
+	int r = f->output ? open_output(s) : open_body(s);
 
-	return s->f->output ? open_output(s) : open_body(s);
+	return r < 0 ? r : fetchrest_look_at_file(f, s->err);
 }
 
 static int step_sync(void *arg)
@@ -242,11 +216,17 @@ static int co_open_file(struct fetch *f, struct aw_err *err)
 	struct file_step s = {
 		.f = f,
 		.roots = copy_roots(conf->output_roots),
-		.is_private = conf->is_system,
 		.err = err,
 	};
-	int r = co_offload(step_open, &s);
+	int r;
 
+	if (conf->is_system)
+		s.flags |= DEST_PRIVATE;
+	if (jobdoc_bool(f->a->doc.spec, "overwrite", false))
+		s.flags |= DEST_OVERWRITE;
+	if (f->partial.validator)
+		s.flags |= DEST_RESUME;
+	r = co_offload(step_open, &s);
 	free_roots(s.roots);
 	if (r == 0 && f->dest.handle)
 		attempt_set_handle(f->a, "part", f->dest.handle);
@@ -304,13 +284,23 @@ static void read_spec(struct fetch *f)
 		.wants_status = fetch_wants_status,
 		.on_head = fetch_on_head,
 		.on_data = fetch_on_data,
+		.co_look = co_fetchrest_look,
+		.look_at = MONO_NEVER,
 	};
+	f->may_resume = fetchrest_may(f, spec);
+	f->xfer.wants_validator = f->may_resume;
 	f->expect = json_object_get(spec, "expect");
 	f->output = jobdoc_string(spec, "output", NULL);
 	f->checksum = checksum ? checksum + strlen("sha256:") : NULL;
 	f->max_bytes = jobdoc_integer(spec, "max_size",
 				      conf->max_size_bytes ? conf->max_size_bytes : INT64_MAX);
 	f->total_bytes = -1;
+}
+
+void fetch_restart_sum(struct fetch *f)
+{
+	if (EVP_DigestInit_ex(f->digest, EVP_sha256(), NULL) != 1)
+		xalloc_die();
 }
 
 static void begin(void *arg)
@@ -326,8 +316,9 @@ static void begin(void *arg)
 	if (!has_body(f))
 		return;
 	f->digest = EVP_MD_CTX_new();
-	if (!f->digest || EVP_DigestInit_ex(f->digest, EVP_sha256(), NULL) != 1)
+	if (!f->digest)
 		xalloc_die();
+	fetch_restart_sum(f);
 }
 
 static void finish_sum(void *arg)
@@ -339,7 +330,7 @@ static void finish_sum(void *arg)
 		return;
 	if (EVP_DigestFinal_ex(f->digest, sum, NULL) != 1)
 		xalloc_die();
-	for (size_t i = 0; i < SUM_BYTES; i++)
+	for (size_t i = 0; i < FETCH_SUM_BYTES; i++)
 		snprintf(f->sum + 2 * i, 3, "%02x", sum[i]);
 }
 
@@ -353,14 +344,17 @@ static void set_result(void *arg)
 	struct fetch *f = arg;
 	const struct xfer *x = &f->xfer;
 	int64_t elapsed_us = (now_mono().ns - f->begun.ns) / 1000;
+	const char *type =
+		x->content_type || !x->is_rest ? x->content_type : f->partial.content_type;
 	json_t *result = json_object();
 
-	json_object_set_new(result, "status", json_integer(x->status));
+	/* All parts together are what the first answer, a 200, began (RFC 9110, 15.3.7.3). */
+	json_object_set_new(result, "status", json_integer(x->is_rest ? 200 : x->status));
 	json_object_set_new(result, "bytes", json_integer(f->received_bytes));
 	json_object_set_new(result, "path", text_or_null(f->output));
 	json_object_set_new(result, "sha256", text_or_null(f->sum));
 	json_object_set_new(result, "url", text_or_null(x->effective_url));
-	json_object_set_new(result, "content_type", text_or_null(x->content_type));
+	json_object_set_new(result, "content_type", text_or_null(type));
 	json_object_set_new(result, "elapsed", duration_to_json(elapsed_us / 1000 * 1000));
 	attempt_set_result(f->a, result);
 }
@@ -382,8 +376,24 @@ static int co_transfer(struct fetch *f, struct aw_err *err)
 
 	if (r < 0)
 		return r;
+	r = fetchrest_check_end(f, err);
+	if (r < 0)
+		return r;
 	co_on_loop_stack(finish_sum, f);
 	return verify(f, err);
+}
+
+static int co_fetch(struct fetch *f, const json_t *saved, struct aw_err *err)
+{
+	int r = has_body(f) ? co_open_file(f, err) : 0;
+
+	if (r == 0 && saved)
+		r = co_fetchrest_begin(f, err);
+	if (r == 0)
+		r = co_transfer(f, err);
+	if (r == 0 && has_body(f))
+		r = co_keep_file(f, err);
+	return r;
 }
 
 static int co_fetch_run(struct attempt *a, const json_t *saved, struct aw_err *err)
@@ -391,18 +401,14 @@ static int co_fetch_run(struct attempt *a, const json_t *saved, struct aw_err *e
 	struct fetch *f = a->priv;
 	int r;
 
-	(void)saved;
 	f->a = a;
 	co_on_loop_stack(begin, f);
-	r = has_body(f) ? co_open_file(f, err) : 0;
-	if (r < 0)
-		return r;
-	r = co_transfer(f, err);
-	if (r == 0 && has_body(f))
-		r = co_keep_file(f, err);
+	if (f->may_resume && saved)
+		partial_load(saved, &f->partial);
+	r = co_fetch(f, saved, err);
 	if (r == 0)
 		co_on_loop_stack(set_result, f);
-	else
+	else if (!co_fetchrest_leave(f, r, err))
 		co_offload(step_discard, &f->dest);
 	return r;
 }
@@ -436,6 +442,7 @@ static int fetch_check(struct jobdoc *d, const struct kind_check *who, struct aw
 
 static void fetch_end_leftover(const struct leftover *left)
 {
+	jobdir_hand_on(left->id, UINT32_MAX, "body", false);
 	if (left->executor && left->handle && strcmp(left->executor, "part") == 0)
 		dest_remove_leftover(left->handle);
 }
@@ -456,6 +463,7 @@ static void fetch_fini(struct attempt *a)
 	struct fetch *f = a->priv;
 
 	xfer_clear(&f->xfer);
+	partial_fini(&f->partial);
 	EVP_MD_CTX_free(f->digest);
 	free(f->proxy);
 	free(f->ca_file);

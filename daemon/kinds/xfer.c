@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "daemon/co/coro.h"
 #include "daemon/conf.h"
 #include "daemon/kinds/deny.h"
+#include "daemon/kinds/xferrange.h"
 #include "daemon/kinds/xferurl.h"
 #include "daemon/kinds/xferwhy.h"
 
@@ -86,6 +88,15 @@ static int head_done(struct xfer *x)
 	if (x->status < 200)
 		return 0;
 	x->is_head_done = true;
+	/*
+	 * What does not fit what is there is no answer to the job's request: it is made
+	 * again, for the whole.
+	 */
+	x->is_rest = x->asks_rest && x->status == 206 &&
+		     xferrange_is_rest(x->item.easy, &x->rest, &x->rest_end_bytes);
+	x->is_refused = x->asks_rest && !x->is_rest && (x->status == 206 || x->status == 416);
+	if (x->is_refused)
+		return -EINVAL;
 	if (is_redirect_status(x->status) && x->location && x->max_redirects > 0 &&
 	    !x->wants_status(x, x->status)) {
 		x->is_redirect = true; /* its body is of no interest */
@@ -96,7 +107,14 @@ static int head_done(struct xfer *x)
 	free(x->content_type);
 	x->content_type = type ? xferurl_clean_text(type) : NULL;
 	x->content_length = length;
-	return x->on_head(x);
+	free(x->validator);
+	x->validator = x->wants_validator ? xferrange_validator(x->item.easy) : NULL;
+	if (x->on_head(x) < 0)
+		return -EINVAL;
+	/* Whoever waits for the hop has to look, or to wait for another moment. */
+	if (x->is_held || x->look_at.ns != MONO_NEVER.ns)
+		signal_flag_raise(&x->flag);
+	return 0;
 }
 
 static void take_location(struct xfer *x, const char *line, size_t len)
@@ -143,6 +161,10 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	size_t len = size * n;
 
 	touch(x);
+	if (x->is_held) {
+		x->is_waiting = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
 	if (!xferpool_take(&x->item, len))
 		return CURL_WRITEFUNC_PAUSE;
 	/* Any other number than @len ends the transfer. */
@@ -277,6 +299,15 @@ static void add_header(struct xfer *x, const char *line)
 	x->list = list;
 }
 
+static void add_rest(struct xfer *x)
+{
+	cleanup_free char *range = xasprintf("Range: bytes=%" PRId64 "-", x->rest.from_bytes);
+	cleanup_free char *condition = xasprintf("If-Range: %s", x->rest.validator);
+
+	add_header(x, range);
+	add_header(x, condition);
+}
+
 static void set_headers(struct xfer *x)
 {
 	const char *name;
@@ -295,6 +326,8 @@ static void set_headers(struct xfer *x)
 		line = *text ? xasprintf("%s: %s", name, text) : xasprintf("%s;", name);
 		add_header(x, line);
 	}
+	if (x->asks_rest)
+		add_rest(x);
 	SET(CURLOPT_HTTPHEADER, x->list);
 }
 
@@ -374,6 +407,9 @@ static void hop_begin(void *arg)
 	struct xfer *x = arg;
 
 	x->is_done = x->is_connected = x->is_head_done = x->is_redirect = false;
+	x->is_rest = x->is_refused = x->is_held = x->is_waiting = false;
+	/* Another address may have another thing under the same tag or date. */
+	x->asks_rest = x->rest.url && strcmp(x->rest.url, x->effective_url) == 0;
 	x->head_bytes = 0;
 	x->uploaded_bytes = 0;
 	x->why[0] = '\0';
@@ -432,14 +468,48 @@ static bool is_idle(struct xfer *x)
 	return now_mono().ns >= mono_add_us(x->active_at, x->idle_timeout_us).ns;
 }
 
-/* Until libcurl is done with the hop.  0, -ECANCELED, or -ETIMEDOUT when it was idle. */
-static int co_hop_wait(struct xfer *x)
+static void let_go(void *arg)
+{
+	struct xfer *x = arg;
+
+	x->is_held = false;
+	touch(x);
+	if (x->is_waiting && !x->is_done)
+		xferpool_wake(&x->item);
+	x->is_waiting = false;
+}
+
+static int co_look(struct xfer *x, struct aw_err *err)
+{
+	int r = x->co_look(x, err);
+
+	if (r == 0 && x->is_held)
+		co_on_loop_stack(let_go, x);
+	return r;
+}
+
+static struct mono next_look(const struct xfer *x)
+{
+	struct mono idle_at = mono_add_us(x->active_at, x->idle_timeout_us);
+
+	return x->look_at.ns < idle_at.ns ? x->look_at : idle_at;
+}
+
+/*
+ * Until libcurl is done with the hop.  0, -ECANCELED, -ETIMEDOUT when it was
+ * idle, or what co_look() returned, with @err.
+ */
+static int co_hop_wait(struct xfer *x, struct aw_err *err)
 {
 	for (;;) {
-		int r = co_signal_wait(&x->flag, mono_add_us(x->active_at, x->idle_timeout_us));
+		int looked = 0, r = co_signal_wait(&x->flag, next_look(x));
 
 		if (r == -ECANCELED)
 			return r;
+		if (x->is_held || (!x->is_done && now_mono().ns >= x->look_at.ns))
+			looked = co_look(x, err);
+		if (looked < 0)
+			return looked;
 		if (x->is_done)
 			return 0;
 		if (r < 0 && is_idle(x))
@@ -447,7 +517,7 @@ static int co_hop_wait(struct xfer *x)
 	}
 }
 
-/* 0 = the answer is complete, 1 = it is a redirect, else the error. */
+/* 0 = the answer is complete, 1 = another hop is to follow, else the error. */
 static int co_hop(struct xfer *x, struct aw_err *err)
 {
 	int r;
@@ -463,7 +533,7 @@ static int co_hop(struct xfer *x, struct aw_err *err)
 			return r;
 	}
 	co_on_loop_stack(hop_begin, x);
-	r = co_hop_wait(x);
+	r = co_hop_wait(x, err);
 	co_on_loop_stack(hop_end, x);
 	if (r == -ETIMEDOUT)
 		return aw_fail(err, AW_TIMEOUT, "no data from %.200s for %g s (idle_timeout)",
@@ -476,7 +546,7 @@ static int co_hop(struct xfer *x, struct aw_err *err)
 		x->err = (struct aw_err){ .code = AW_OK };
 		return -EINVAL;
 	}
-	if (x->is_redirect)
+	if (x->is_redirect || x->is_refused)
 		return 1;
 	return x->code == CURLE_OK ? 0 : xferwhy_explain(x, err);
 }
@@ -603,6 +673,10 @@ int co_xfer_run(struct xfer *x, struct aw_err *err)
 	if (f.result < 0)
 		return f.result;
 	while ((r = co_hop(x, err)) == 1) {
+		if (x->is_refused) {
+			x->rest.url = NULL;
+			continue;
+		}
 		co_on_loop_stack(follow, &f);
 		if (f.result < 0)
 			return f.result;
@@ -618,10 +692,12 @@ void xfer_clear(struct xfer *x)
 	x->first = x->hop = NULL;
 	free(x->effective_url);
 	free(x->content_type);
+	free(x->validator);
 	free(x->user);
 	free(x->password);
 	free(x->location);
 	free(x->denied);
-	x->effective_url = x->content_type = x->user = x->password = x->location = x->denied = NULL;
+	x->effective_url = x->content_type = x->validator = x->user = x->password = x->location =
+		x->denied = NULL;
 	aw_err_fini(&x->err);
 }

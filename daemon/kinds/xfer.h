@@ -19,6 +19,14 @@ struct curl_slist;
 
 #define XFER_ERROR_BYTES 256
 
+/* The beginning of something, which is there already. */
+struct xfer_rest {
+	const char *url;       /* the effective one that it came from; NULL = there is nothing */
+	const char *validator; /* of the answer that it came with */
+	int64_t from_bytes;    /* so many are there, at least one */
+	int64_t total_bytes;   /* of all; -1 = not known */
+};
+
 /*
  * One HTTP request with its redirects, on libcurl and the loop.  Only the xfer
  * files know libcurl.  Zero-initialise, fill in the first part, call
@@ -42,6 +50,8 @@ struct xfer {
 	int64_t connect_timeout_us; /* > 0; look-up, TCP and TLS of one hop */
 	int64_t idle_timeout_us;    /* > 0; connected and no byte moves */
 	unsigned max_redirects;
+	struct xfer_rest rest; /* borrows; ask only for what comes after it */
+	bool wants_validator;
 	bool may_reuse; /* the owner is our own user: connections may be shared, see xfer.c */
 
 	/*
@@ -49,18 +59,32 @@ struct xfer {
 	 * the final answer is there (status, content_*).  on_data: the next
 	 * bytes of its body.  A negative return with ->err filled ends the
 	 * transfer with that error.  A redirect with a status that
-	 * wants_status() takes is an answer like others.
+	 * wants_status() takes is an answer like others.  With is_rest, status 206
+	 * is the rest that was asked for; every other one is of the whole, and so is a 206
+	 * without it.
 	 */
 	bool (*wants_status)(const struct xfer *x, long status);
 	int (*on_head)(struct xfer *x);
 	int (*on_data)(struct xfer *x, const void *data, size_t len);
 	struct aw_err err; /* owns; for the callbacks */
 
+	/*
+	 * Called on the coroutine, may yield: when look_at has come, while the
+	 * transfer goes on; and when on_head has set is_held, before any byte of the
+	 * body is told.  0, or a negative value that ends the transfer, with @err filled.
+	 */
+	int (*co_look)(struct xfer *x, struct aw_err *err);
+	struct mono look_at; /* MONO_NEVER = not at all */
+	bool is_held;	     /* dropped when co_look has returned */
+
 	/* out */
 	long status;
 	char *effective_url;	/* owns; the user part masked; of the hop that is under way */
 	char *content_type;	/* owns; clean UTF-8; NULL = none */
 	int64_t content_length; /* -1 = not told */
+	bool is_rest;		/* the answer is the rest that was asked for, up to rest_end */
+	int64_t rest_end_bytes; /* the size of the whole */
+	char *validator;	/* owns; with which its rest can be asked for, NULL = it cannot */
 
 	/* private */
 	struct xferpool_item item;
@@ -79,6 +103,7 @@ struct xfer {
 	unsigned n_redirects;
 	int code, os_errno;
 	bool is_connected, is_head_done, is_redirect, is_done, drops_body;
+	bool asks_rest, is_refused, is_waiting;
 	char why[XFER_ERROR_BYTES];
 };
 

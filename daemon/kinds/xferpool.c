@@ -205,6 +205,12 @@ bool xferpool_take(struct xferpool_item *item, size_t len)
 	return true;
 }
 
+void xferpool_wake(struct xferpool_item *item)
+{
+	list_add_tail(&pool.paused, &item->link);
+	loop_defer(&pool.turn);
+}
+
 /* A new turn: those that had to wait start or go on, in order, as far as it reaches. */
 static void on_turn(struct loop_task *task)
 {

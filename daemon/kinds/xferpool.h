@@ -35,6 +35,9 @@ void xferpool_remove(struct xferpool_item *item);
  */
 bool xferpool_take(struct xferpool_item *item, size_t len);
 
+/* Hand over in a later turn what the write callback did not take for another reason. */
+void xferpool_wake(struct xferpool_item *item);
+
 uint64_t xferpool_received_bytes(void);
 
 #endif

@@ -212,6 +212,7 @@ LINES = [
     ("expect backwards", fetch(expect=["299-200"]), PARAMS, ANY, 1),
     ("header with a newline", fetch(headers={"X": "a\r\nY: b"}), PARAMS, "/headers/X", 1),
     ("header name with a colon", fetch(headers={"X:": "a"}), PARAMS, "/headers/X:", 1),
+    ("resume as text", fetch(resume="yes"), PARAMS, "/resume", 1),
     ("insecure as text", fetch(insecure="yes"), PARAMS, "/insecure", 1),
     ("size with an unknown unit", fetch(max_size="10 bananas"), PARAMS, "/max_size", 1),
     ("second document is bad", req("job.submit_many", {"jobs": [
@@ -219,8 +220,6 @@ LINES = [
      "/jobs/1/sleep", 1),
     ("jobs is no list", req("job.submit_many", {"jobs": {}}), PARAMS, "/jobs", 1),
 
-    # listed in the interface, built later: they say so, with their name
-    ("resume", fetch(resume=True), UNSUPPORTED, "unsupported", 1),
     ("umask that is a number", worker(umask=18), PARAMS, "/umask", 1),
     ("umask that is not octal", worker(umask="0o22"), PARAMS, "/umask", 1),
     ("nice out of range", worker(nice=20), PARAMS, "/nice", 1),
@@ -305,10 +304,6 @@ class BadInput(TestCase):
         codes = sorted(self.c.read()["error"]["code"] for _ in lines)
         self.assertEqual(len(codes), len(lines))
         self.assertEqual(self.c.call("daemon.info")["pid"], self.d.pid)
-
-    def test_unsupported_names_the_key(self):
-        self.c.send_line(fetch(resume=True))
-        self.assertIn("resume", self.c.read()["error"]["message"])
 
     def test_line_too_long(self):
         self.c.send_raw(b'{"jsonrpc":"2.0","id":1,"method":"')

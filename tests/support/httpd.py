@@ -29,6 +29,15 @@ every path with a body takes ?seed=, so the same URL always has the same bytes):
   /empty                 closes the connection without a word
   /close                 closes in the middle of a chunked body (?size= of it sent)
   /short                 promises ?size= bytes (1000) and closes after half of them
+  /part/NAME             ?size= bytes (100,000), of which the first ?cuts= answers (1) send
+                         only ?after= (half of them) and then ?end=: close, stall; knows
+                         Range and If-Range as far as ?rest= says: yes, no (always a 200),
+                         blind (to If-Range), other (another range), slice (a part of the
+                         rest), less (says it is of a smaller whole), star (tells no size),
+                         gone (416), gzip, untagged, long (one byte too many, chunked); ?tag= is
+                         strong, weak, date, fresh (a date of now), none; from the answer
+                         ?change= (none) on it is another body
+  /asked/NAME            [Range, If-Range] of each request for /part/NAME as JSON
   /reset                 sends ?after= bytes (0) of a body, then resets (RST)
   /garbage               answers something that is not HTTP
   /gzip-bomb             ?size= zero bytes (100 MiB) as Content-Encoding: gzip
@@ -136,6 +145,7 @@ class Stats:
     def __init__(self):
         self.requests = self.connections = self.open = self.peak = 0
         self.counts = {}
+        self.asked = {}
 
     def count(self, name):
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -450,6 +460,71 @@ def do_short(conn, request):
     conn.transport.close()
 
 
+def validators(request, seed, number):
+    date = ("Date", "Wed, 21 Oct 2015 07:28:01 GMT")
+    modified = f"Wed, 21 Oct 2015 07:27:{len(seed) % 60:02} GMT"
+    tag = f'"{seed}"'
+    return {
+        "strong": [("ETag", tag)],
+        "weak": [("ETag", "W/" + tag), ("Last-Modified", modified), date],
+        "date": [("Last-Modified", modified), date],
+        "fresh": [("Last-Modified", date[1]), date],
+        "none": [],
+    }[request.query.get("tag", "strong")]
+
+
+def content_range(rest, start, end, size):
+    return {
+        "other": f"bytes {start + 1}-{end}/{size + 1}",
+        "slice": f"bytes {start}-{end - 2}/{size}",
+        "less": f"bytes {start}-{end - 2}/{size - 1}",
+        "star": f"bytes {start}-{end - 1}/*",
+    }.get(rest, f"bytes {start}-{end - 1}/{size}")
+
+
+def part_answer(request, size, seed, known):
+    """(status, header fields, first byte) of an answer of /part."""
+    rest, asked = request.query.get("rest", "yes"), request.headers.get("range")
+    is_same = request.headers.get("if-range") in [value for _, value in known[:1]]
+    if not asked or rest == "no" or not (is_same or rest in ("blind", "untagged")):
+        return 200, known, 0
+    if rest == "gone":
+        return 416, [("Content-Range", f"bytes */{size}")], size
+    start = int(asked[len("bytes="):-1])
+    fields = [("Content-Range", content_range(rest, start, size, size))]
+    fields += [("Content-Encoding", "gzip")] if rest == "gzip" else []
+    return 206, fields + ([] if rest == "untagged" else known), start
+
+
+async def do_part(conn, request):
+    name, size = request.parts[1], request.number("size", 100000)
+    asked = stats.asked.setdefault(name, [])
+    asked.append([request.headers.get("range"), request.headers.get("if-range")])
+    is_other = len(asked) >= request.number("change", 1 << 30)
+    seed = request.seed + ("x" if is_other else "")
+    status, fields, start = part_answer(request, size, seed, validators(request, seed, len(asked)))
+    end = size
+    if len(asked) <= request.number("cuts", 1):
+        end = min(start + request.number("after", size // 2), size)
+    is_long = status == 206 and request.query.get("rest") == "long"
+    length = None if is_long else size - start
+    conn.transport.write(simple_head(status, length, "text/x-part",
+                                     fields + (list(CHUNKED) if is_long else [])))
+    if is_long:
+        data = body_bytes(start, size + 1, seed)
+        conn.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        return
+    await conn.stream(start, end, seed)
+    if end < size and request.query.get("end") == "stall":
+        await asyncio.Event().wait()
+    elif end < size:
+        conn.transport.close()
+
+
+def do_asked(conn, request):
+    conn.reply_json(stats.asked.get(request.parts[1], []))
+
+
 async def do_reset(conn, request):
     after = request.number("after", 0)
     if after:
@@ -506,6 +581,8 @@ HANDLERS = {
     "empty": do_empty,
     "close": do_close,
     "short": do_short,
+    "part": do_part,
+    "asked": do_asked,
     "reset": do_reset,
     "garbage": do_garbage,
     "gzip-bomb": do_gzip_bomb,

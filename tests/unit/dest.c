@@ -126,7 +126,7 @@ static void teardown(void)
 
 static int open_it(const char *rel, bool overwrite)
 {
-	return dest_open(&d, in_root(rel), roots, 7, overwrite, false, &err);
+	return dest_open(&d, in_root(rel), roots, 7, overwrite ? DEST_OVERWRITE : 0, &err);
 }
 
 static int write_it(const char *text)
@@ -245,7 +245,7 @@ START_TEST(private_file_stays_private)
 {
 	struct stat st;
 
-	ck_assert_int_eq(dest_open(&d, in_root("a"), roots, 7, false, true, &err), 0);
+	ck_assert_int_eq(dest_open(&d, in_root("a"), roots, 7, DEST_PRIVATE, &err), 0);
 	ck_assert_int_eq(publish_it(), 0);
 	ck_assert_int_eq(stat(in_root("a"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0600);
@@ -383,7 +383,7 @@ START_TEST(root_may_be_reached_by_a_symlink)
 	char *linked[] = { link, NULL };
 
 	ck_assert_int_eq(symlink(root, link), 0);
-	ck_assert_int_eq(dest_open(&d, path, linked, 7, false, false, &err), 0);
+	ck_assert_int_eq(dest_open(&d, path, linked, 7, 0, &err), 0);
 	ck_assert_int_eq(publish_it(), 0);
 	ck_assert(exists(in_root("a")));
 	ck_assert_int_eq(unlink(link), 0);
@@ -392,7 +392,7 @@ END_TEST
 
 START_TEST(path_outside_the_roots_of_today_is_refused)
 {
-	expect_error(dest_open(&d, "/etc/x", roots, 7, false, false, &err), AW_IO, "not below");
+	expect_error(dest_open(&d, "/etc/x", roots, 7, 0, &err), AW_IO, "not below");
 	ck_assert_int_eq(rmdir(root), 0);
 	expect_error(open_it("a", false), AW_IO, "output root");
 }
@@ -433,8 +433,7 @@ START_TEST(part_in_use_is_left_alone)
 
 	ck_assert_int_eq(open_it("a", false), 0);
 	ck_assert_int_eq(write_it("theirs"), 0);
-	expect_error(dest_open(&other, in_root("a"), roots, 7, false, false, &err), AW_IO,
-		     "another awaitd");
+	expect_error(dest_open(&other, in_root("a"), roots, 7, 0, &err), AW_IO, "another awaitd");
 	dest_remove_leftover(d.handle);
 	expect_file(in_root(".a.7.part"), "theirs");
 	ck_assert_int_eq(publish_it(), 0);
@@ -487,16 +486,16 @@ START_TEST(body_grows_in_place)
 	struct stat st;
 
 	put_file(in_root("1.body"), "of an earlier daemon");
-	ck_assert_int_eq(dest_open_body(&d, in_root("1.body"), &err), 0);
+	ck_assert_int_eq(dest_open_body(&d, in_root("1.body"), 0, &err), 0);
 	ck_assert_int_eq(write_it("text"), 0);
 	expect_file(in_root("1.body"), "text");
 	ck_assert_int_eq(publish_it(), 0);
 	expect_file(in_root("1.body"), "text");
 	ck_assert_int_eq(stat(in_root("1.body"), &st), 0);
-	ck_assert_int_eq(dest_open_body(&d, in_root("1.body"), &err), 0);
+	ck_assert_int_eq(dest_open_body(&d, in_root("1.body"), 0, &err), 0);
 	dest_discard(&d);
 	ck_assert(!exists(in_root("1.body")));
-	expect_error(dest_open_body(&d, in_root("no/1.body"), &err), AW_IO, "No such file");
+	expect_error(dest_open_body(&d, in_root("no/1.body"), 0, &err), AW_IO, "No such file");
 }
 END_TEST
 

@@ -64,6 +64,11 @@ struct run {
 	json_t *result;	  /* of the job */
 	json_t *progress; /* describe(), when it was last called */
 	char *handle;
+	json_t *given;	  /* what co_run gets as saved */
+	json_t *saved;	  /* what is stored now */
+	unsigned n_saved; /* how often that was */
+	bool is_followed; /* another attempt is to be expected */
+	int save_result;  /* of co_engine_save() */
 	int returned;
 	unsigned n_progressed, n_grew;
 };
@@ -99,6 +104,24 @@ void attempt_set_handle(struct attempt *a, const char *executor, const char *han
 {
 	ck_assert_str_eq(executor, "part");
 	run_of(a)->handle = xstrdup(handle);
+}
+
+int co_engine_save(struct attempt *a, const json_t *record)
+{
+	struct run *r = run_of(a);
+
+	if (r->save_result < 0)
+		return r->save_result;
+	json_decref(r->saved);
+	r->saved = json_is_null(record) ? NULL : json_deep_copy(record);
+	r->n_saved++;
+	return 0;
+}
+
+bool attempt_is_followed(const struct attempt *a, int result)
+{
+	(void)result;
+	return container_of(a, struct run, a)->is_followed;
 }
 
 /* ---- name servers: names under "stuck" never answer, others under "invalid" do not exist ---- */
@@ -214,6 +237,8 @@ static inline void run_free(struct run *r)
 	jobdoc_fini(&r->a.doc);
 	json_decref(r->result);
 	json_decref(r->progress);
+	json_decref(r->given);
+	json_decref(r->saved);
 	aw_err_fini(&r->err);
 	free(r->handle);
 	free(r->a.priv);
@@ -229,7 +254,7 @@ static inline void run_main(void *arg)
 {
 	struct run *r = arg;
 
-	r->returned = kind_fetch.co_run(&r->a, NULL, &r->err);
+	r->returned = kind_fetch.co_run(&r->a, r->given, &r->err);
 }
 
 static inline void run_ended(void *arg, bool ran)

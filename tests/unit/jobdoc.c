@@ -43,7 +43,7 @@ static const struct {
 	{ WORKER ",\"url\":\"http://h/\"}", AW_PARAMS, "/url" },
 	{ WORKER ",\"resume\":true}", AW_PARAMS, "/resume" },
 
-	{ FETCH ",\"resume\":true}", AW_UNSUPPORTED, "/resume" },
+	{ FETCH ",\"resume\":1}", AW_PARAMS, "/resume" },
 	{ FETCH ",\"insecure\":1}", AW_PARAMS, "/insecure" },
 	{ WORKER ",\"umask\":18}", AW_PARAMS, "/umask" },
 	{ WORKER ",\"umask\":\"\"}", AW_PARAMS, "/umask" },
