@@ -309,7 +309,6 @@ static int scalar_json(const char *text, const struct jobkey *key, json_t **ret,
 	case JK_ERRORS:
 	case JK_OBJECT:
 	case JK_PARTS:
-	case JK_LATER:
 	case N_JOBKEY_TYPES:
 		break;
 	}
@@ -340,8 +339,8 @@ int opts_set_key(json_t *doc, const struct jobkey *key, const char *text, struct
 /* What is given otherwise than by an option. */
 static bool key_has_option(const struct jobkey *key)
 {
-	return key->type != JK_LATER && key->type != JK_STRINGS && key->type != JK_PARTS &&
-	       !(key->flags & JK_PART) && strcmp(key->name, "kind") != 0;
+	return key->type != JK_STRINGS && key->type != JK_PARTS && !(key->flags & JK_PART) &&
+	       strcmp(key->name, "kind") != 0;
 }
 
 static char *option_name(const char *prefix, const char *key_name)
@@ -480,41 +479,14 @@ static bool find(const struct opts *o, const char *name, size_t len, char letter
 	return false;
 }
 
-/* An option of a key that is listed in the interface and not built yet: --needs, --retry-max. */
-static bool is_of_later_key(const char *name, size_t len)
-{
-	for (size_t i = 0; i < n_jobkeys; i++) {
-		cleanup_free char *option = option_name("", jobkeys[i].name);
-		size_t key_len = strlen(option);
-
-		if (jobkeys[i].type == JK_LATER && len >= key_len &&
-		    strncmp(option, name, key_len) == 0 && (len == key_len || name[key_len] == '-'))
-			return true;
-	}
-	return false;
-}
-
-static bool takes_keys(const struct opts *o)
-{
-	for (size_t i = 0; i < OPTS_SETS_MAX; i++) {
-		if (o->sets[i].opts != NULL && o->sets[i].opts->key != NULL)
-			return true;
-	}
-	return false;
-}
-
 static int meet_long(const struct opts *o, const char *arg, struct met *ret, struct aw_err *err)
 {
 	const char *name = arg + 2;
 	size_t len = strcspn(name, "=");
 
 	snprintf(ret->text, sizeof(ret->text), "--%.*s", (int)(len > 40 ? 40 : len), name);
-	if (!find(o, name, len, '\0', ret)) {
-		if (takes_keys(o) && is_of_later_key(name, len))
-			return aw_fail(err, AW_UNSUPPORTED, "%s is not supported by this version",
-				       ret->text);
+	if (!find(o, name, len, '\0', ret))
 		return aw_fail(err, AW_PARAMS, "unknown option %s", ret->text);
-	}
 	ret->value = name[len] == '=' ? name + len + 1 : NULL;
 	if (ret->value != NULL && ret->opt->metavar == NULL)
 		return aw_fail(err, AW_PARAMS, "%s takes no value", ret->text);

@@ -70,8 +70,7 @@ struct opts {
 /*
  * Read the options out of @argv (without the program's name).  "--" ends
  * them.  Names are never abbreviated, so that scripts stay valid when options
- * are added.  0, or -EINVAL with AW_PARAMS (usage) or AW_UNSUPPORTED (a key of
- * later work) in @err.
+ * are added.  0, or -EINVAL with AW_PARAMS (usage) in @err.
  */
 int opts_parse(struct opts *o, int argc, char **argv, struct aw_err *err);
 

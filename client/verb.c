@@ -76,9 +76,6 @@ int verb_usage_error(const struct verb *verb, const char *sub, const struct aw_e
 	const char *space = sub != NULL ? " " : "";
 
 	sub = sub != NULL ? sub : "";
-	if (err->code == AW_UNSUPPORTED)
-		return out_fail(STATUS_REFUSED, "unsupported", "%s%s%s: %s", verb->name, space, sub,
-				err->message);
 	return out_fail(STATUS_USAGE, "usage", "%s%s%s: %s; try \"awaitctl %s%s%s --help\"",
 			verb->name, space, sub, err->message, verb->name, space, sub);
 }

@@ -14,11 +14,6 @@
 
 #define NAME(text) .name = text, .name_len = sizeof(text) - 1
 #define BETWEEN(least, most) .min = least, .max = most
-/* In the interface, but of later work. */
-#define LATER(text, of_kinds, var, line)                                                      \
-	{                                                                                     \
-		NAME(text), .type = JK_LATER, .kinds = of_kinds, .metavar = var, .help = line \
-	}
 
 static const char *const kind_words[] = { "timer",    "fetch", "worker", "gather",
 					  "sequence", "race",  NULL };

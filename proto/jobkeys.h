@@ -37,7 +37,6 @@ enum jobkey_type {
 	JK_ERRORS,   /* list of error codes, "exit:N", "http:N", or one alone */
 	JK_OBJECT,   /* an object with keys of its own: .members */
 	JK_PARTS,    /* list of job documents */
-	JK_LATER,    /* listed in the interface, not built yet: answers "unsupported" */
 	N_JOBKEY_TYPES
 };
 

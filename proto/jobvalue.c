@@ -680,17 +680,6 @@ static json_t *normal_json(struct jobvalue_place *c, const json_t *value)
 	return keep(value);
 }
 
-static json_t *normal_later(struct jobvalue_place *c, const json_t *value)
-{
-	char text[128];
-
-	(void)value;
-	snprintf(text, sizeof(text), "\"%s\" is not supported by this version of awaitd",
-		 c->key->name);
-	jobvalue_fail(c, AW_UNSUPPORTED, c->key->name, text);
-	return NULL;
-}
-
 /* Documents, not values: jobdoc.c looks at them before it comes here. */
 static json_t *normal_parts(struct jobvalue_place *c, const json_t *value)
 {
@@ -712,7 +701,6 @@ static json_t *(*const normal_forms[N_JOBKEY_TYPES])(struct jobvalue_place *c,
 	[JK_MODE] = normal_mode,	 [JK_JSON] = normal_json,
 	[JK_NEEDS] = jobneeds_normal,	 [JK_ERRORS] = normal_errors,
 	[JK_OBJECT] = normal_object,	 [JK_PARTS] = normal_parts,
-	[JK_LATER] = normal_later,
 };
 
 /* A reference where it cannot wait for its result. */

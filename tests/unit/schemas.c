@@ -153,8 +153,6 @@ static json_t *typed(const struct jobkey *key, enum job_kind kind)
 	case JK_PARTS:
 		return json_pack("{s:s, s:o, s:i, s:i}", "type", "array", "items", ref("Part"),
 				 "minItems", 1, "maxItems", JOB_PARTS_MAX);
-	case JK_LATER:
-		return json_pack("{s:{}}", "not");
 	case N_JOBKEY_TYPES:
 		break;
 	}
@@ -171,9 +169,7 @@ static json_t *value_of(const struct jobkey *key, enum job_kind kind)
 		o = json_pack("{s:[o, o]}", "anyOf", o, ref("Reference"));
 	else if (json_object_get(o, "$ref"))
 		o = json_pack("{s:[o]}", "allOf", o); /* beside a $ref nothing else counts */
-	set(o, "description",
-	    key->type == JK_LATER ? json_sprintf("%s (not in this version)", key->help)
-				  : json_string(key->help));
+	set(o, "description", json_string(key->help));
 	return o;
 }
 
