@@ -409,6 +409,19 @@ static void add_times(struct buf *b, const json_t *job)
 	}
 }
 
+/* ", 12ms of processor time" of a program that ran. */
+static void add_usage(struct buf *b, const json_t *result)
+{
+	double seconds = json_number_value(json_object_get(result, "user_time")) +
+			 json_number_value(json_object_get(result, "system_time"));
+
+	if (json_object_get(result, "user_time") == NULL)
+		return;
+	buf_adds(b, ", ");
+	span_add(b, (int64_t)(seconds * 1e6));
+	buf_adds(b, " of processor time");
+}
+
 /* Each attempt and what became of it; a single one is what the job's own facts say. */
 static void add_attempts(struct buf *b, const json_t *job)
 {
@@ -434,6 +447,7 @@ static void add_attempts(struct buf *b, const json_t *job)
 		time_add(b, started);
 		buf_adds(b, ", ");
 		add_between(b, started, job_string(attempt, "ended_at"));
+		add_usage(b, json_object_get(attempt, "result"));
 		buf_addc(b, '\n');
 	}
 }

@@ -142,6 +142,19 @@ static void compose(struct transition *t, const struct run *run, enum job_outcom
 		t->change.winner = (unsigned)run->job->links->parts->first_succeeded;
 }
 
+static void take_result(struct transition *t, const struct run *run)
+{
+	if (run->result)
+		t->result = buf_json_text(run->result);
+	t->change.result_json = t->result;
+}
+
+static void take_error(struct transition *t, struct run *run)
+{
+	t->error = ending_error_text(run_err(run));
+	t->change.error_json = t->error;
+}
+
 static void end_with(struct job *job, enum job_outcome outcome)
 {
 	struct run *run = job->run;
@@ -157,12 +170,9 @@ static void end_with(struct job *job, enum job_outcome outcome)
 	}
 	if (run->has_begun)
 		compose(t, run, outcome);
-	if (run->result)
-		t->result = buf_json_text(run->result);
+	take_result(t, run);
 	if (outcome != JOB_SUCCEEDED)
-		t->error = ending_error_text(run_err(run));
-	t->change.result_json = t->result;
-	t->change.error_json = t->error;
+		take_error(t, run);
 	runq_release(job);
 	engine_wants_step();
 	engine_transition(t);
@@ -223,8 +233,8 @@ static void try_again(struct job *job, enum job_outcome outcome)
 	t->change.outcome = outcome;
 	t->change.uses_try = true;
 	t->change.due = instant_add_us(run->ended, delay_us);
-	t->error = ending_error_text(run_err(run));
-	t->change.error_json = t->error;
+	take_result(t, run);
+	take_error(t, run);
 	job_links(job)->tries++;
 	runq_release(job);
 	engine_wants_step();
@@ -277,8 +287,8 @@ static void back_to_waiting(struct job *job)
 	t->change.outcome = JOB_LOST;
 	t->change.is_orderly = run->is_cut;
 	t->change.attempt_ended = run->alive;
-	t->error = ending_error_text(run_err(run));
-	t->change.error_json = t->error;
+	take_result(t, run);
+	take_error(t, run);
 	runq_release(job);
 	engine_transition(t);
 }

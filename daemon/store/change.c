@@ -216,9 +216,10 @@ static int close_attempt(struct store *s, const struct work *w)
 	sql_int(stmt, 3, c->attempt_ended.ms ? c->attempt_ended.ms : c->at.wall.ms);
 	sql_text(stmt, 4, job_outcome_name(w->end.outcome));
 	sql_int(stmt, 5, c->is_orderly);
-	/* The last one's error is the job's. */
+	/* The last one's are the job's. */
 	sql_text(stmt, 6, is_last ? NULL : c->error_json);
-	sql_int(stmt, 7, is_last);
+	sql_text(stmt, 7, is_last ? NULL : c->result_json);
+	sql_int(stmt, 8, is_last);
 	return sql_run(stmt);
 }
 
@@ -240,6 +241,21 @@ static int delete_of(struct store *s, const struct store_change *c, enum sql_id 
 
 	sql_int(stmt, 1, c->id);
 	return sql_run(stmt);
+}
+
+/* It ends while it waits: its result is that of its last attempt. */
+static int load_last_result(struct store *s, struct work *w)
+{
+	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPT_RESULT);
+	int rc;
+
+	sql_int(stmt, 1, w->c->id);
+	sql_int(stmt, 2, w->c->attempt);
+	if (!sql_row(stmt, &rc))
+		return rc;
+	w->end.own_result = sql_col_text(stmt, 0, NULL);
+	w->end.result_json = w->end.own_result;
+	return sql_end(stmt);
 }
 
 static int64_t text_bytes(const char *text)
@@ -357,8 +373,11 @@ static bool is_sound(const struct store_change *c)
 /* All that a change is, once the fence is passed. */
 static int apply(struct store *s, struct work *w)
 {
-	int rc = compose_run(s, w->c, &w->end);
+	const struct store_change *c = w->c;
+	int rc = compose_run(s, c, &w->end);
 
+	if (rc == SQLITE_OK && c->from == JOB_WAITING && c->to == JOB_DONE && c->attempt > 0)
+		rc = load_last_result(s, w);
 	if (rc == SQLITE_OK)
 		rc = update_job(s, w);
 	if (rc == SQLITE_OK)

@@ -55,6 +55,8 @@ static const struct {
 	{ "jobs of which an attempt is missing, or that have one too many",
 	  "SELECT count(*) FROM job WHERE attempt <>"
 	  " (SELECT count(*) FROM attempt AS a WHERE a.job = id)" },
+	{ "results of attempts that have not ended",
+	  "SELECT count(*) FROM attempt WHERE ended IS NULL AND result IS NOT NULL" },
 	{ "results of jobs that are not done",
 	  "SELECT count(*) FROM ending JOIN job ON id = ending.job WHERE job.outcome IS NULL" },
 	{ "jobs in the wrong order of submission",

@@ -183,14 +183,28 @@ static bool read_attempt(sqlite3_stmt *stmt, struct store_attempt *ret)
 		.started.ms = sqlite3_column_int64(stmt, 1),
 		.ended.ms = sqlite3_column_int64(stmt, 2),
 		.error_json = sql_col_text(stmt, 4, NULL),
+		.result_json = sql_col_text(stmt, 5, NULL),
 	};
 	return rows_outcome(stmt, 3, &ret->outcome);
+}
+
+/*
+ * What the attempt that ended the job came to is kept once, as the job's.  A composition's
+ * result, which may be long, is not told twice.
+ */
+static void complete_last(const struct store_job *job, struct store_attempt *last)
+{
+	if (last->outcome != job->outcome)
+		return;
+	if (job->error_json && !last->error_json)
+		last->error_json = xstrdup(job->error_json);
+	if (job->result_json && !last->result_json && !rows_is_group(job->kind))
+		last->result_json = xstrdup(job->result_json);
 }
 
 int record_add_attempts(struct store *s, struct store_job *job)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_ATTEMPTS);
-	struct store_attempt *last;
 	bool is_sound = true;
 	int rc;
 
@@ -204,10 +218,8 @@ int record_add_attempts(struct store *s, struct store_job *job)
 	rc = sql_end(stmt);
 	if (!is_sound)
 		return SQLITE_CORRUPT;
-	/* The error of the attempt that ended the job is kept once, as the job's. */
-	last = job->n_attempts > 0 ? &job->attempts[job->n_attempts - 1] : NULL;
-	if (last && job->error_json && !last->error_json && last->outcome == job->outcome)
-		last->error_json = xstrdup(job->error_json);
+	if (job->n_attempts > 0)
+		complete_last(job, &job->attempts[job->n_attempts - 1]);
 	return rc;
 }
 
@@ -260,6 +272,7 @@ size_t record_bytes(const struct store_job *job)
 
 	n += job->n_children * sizeof(*job->children) + job->n_needs * sizeof(*job->needs);
 	for (size_t i = 0; i < job->n_attempts; i++)
-		n += sizeof(job->attempts[i]) + text_bytes(job->attempts[i].error_json);
+		n += sizeof(job->attempts[i]) + text_bytes(job->attempts[i].error_json) +
+		     text_bytes(job->attempts[i].result_json);
 	return n;
 }

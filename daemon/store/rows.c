@@ -172,8 +172,10 @@ void rows_job_fini(struct store_job *job)
 	free(job->spec);
 	free(job->children);
 	free(job->needs);
-	for (size_t i = 0; i < job->n_attempts; i++)
+	for (size_t i = 0; i < job->n_attempts; i++) {
 		free(job->attempts[i].error_json);
+		free(job->attempts[i].result_json);
+	}
 	free(job->attempts);
 	memset(job, 0, sizeof(*job));
 }

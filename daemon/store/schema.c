@@ -253,7 +253,13 @@ static const char version_3[] =
 	"DROP TABLE count;"
 	"DELETE FROM meta WHERE key IN ('next_id', 'next_seq', 'pruned_seq', 'history_seq');";
 
-static const char *const steps[] = { version_1, version_2, version_3 };
+/*
+ * Version 4: attempt.result, of one that another was to follow; the result of the one
+ * that ended the job is the job's (ending).
+ */
+static const char version_4[] = "ALTER TABLE attempt ADD COLUMN result TEXT;";
+
+static const char *const steps[] = { version_1, version_2, version_3, version_4 };
 
 const struct schema schema_current = {
 	.version = sizeof(steps) / sizeof(steps[0]),

@@ -75,7 +75,7 @@ static const char *const texts[N_SQL] = {
 	[SQL_ATTEMPT_UNSAVE] = "UPDATE attempt SET saved = NULL WHERE job = ?1 AND attempt = ?2",
 	/* What was saved may help the next attempt; after the last one it is of no use. */
 	[SQL_ATTEMPT_CLOSE] = "UPDATE attempt SET ended = ?3, outcome = ?4, orderly = ?5,"
-			      " error = ?6, saved = iif(?7, NULL, saved)"
+			      " error = ?6, result = ?7, saved = iif(?8, NULL, saved)"
 			      " WHERE job = ?1 AND attempt = ?2 AND ended IS NULL",
 	[SQL_ATTEMPT_NOTE] = "UPDATE attempt SET executor = coalesce(?3, executor),"
 			     " handle = coalesce(?4, handle), saved = coalesce(?5, saved)"
@@ -136,7 +136,8 @@ static const char *const texts[N_SQL] = {
 	[SQL_CHILDREN] = "SELECT id FROM job INDEXED BY job_part"
 			 " WHERE parent = ?1 AND run_of = ?2 ORDER BY part",
 	[SQL_NEEDS] = "SELECT on_job, cond FROM need WHERE job = ?1 ORDER BY n",
-	[SQL_ATTEMPTS] = "SELECT attempt, started, ended, outcome, error FROM attempt"
+	[SQL_ATTEMPT_RESULT] = "SELECT result FROM attempt WHERE job = ?1 AND attempt = ?2",
+	[SQL_ATTEMPTS] = "SELECT attempt, started, ended, outcome, error, result FROM attempt"
 			 " WHERE job = ?1 ORDER BY attempt",
 	[SQL_DOC_GET] = "SELECT spec FROM doc WHERE job = ?1",
 	[SQL_ENDING_GET] = "SELECT result, error FROM ending WHERE job = ?1",

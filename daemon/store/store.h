@@ -219,9 +219,10 @@ enum store_compose {
  *                         the one before saved; loads both, and the document
  *   running  -> stopping  records why, who and the message
  *   any      -> done      outcome, result, error; closes the attempt row; forgets
- *                         a deadline and a stop that was asked for
+ *                         a deadline and a stop that was asked for.  The result of one that
+ *                         waited is its last attempt's
  *   running, stopping -> waiting   closes the attempt row as @outcome (lost,
- *                         failed or timed_out) with error, sets @due
+ *                         failed or timed_out) with result and error, sets @due
  */
 struct store_change {
 	struct store_op op;
@@ -392,7 +393,8 @@ struct store_attempt {
 	uint32_t attempt;
 	struct wall started, ended; /* 0 = not yet */
 	enum job_outcome outcome;
-	char *error_json; /* NULL = none; the last one's is the job's */
+	/* NULL = none; those of the attempt that ended the job are the job's. */
+	char *error_json, *result_json;
 };
 
 /* A whole record, for job objects. */

@@ -13,6 +13,7 @@ What must hold:
   - a cancel that was acknowledged is never forgotten
   - no attempt of a worker starts twice; with on_lost fail there is one attempt
   - whatever has started is known, and an attempt after it only when it did not succeed
+  - how a program ended is known of every attempt, and with the job's end as its result
   - whatever has started found done what it needs
   - a composition that was acknowledged has all its parts, and ends after them
   - SQLite and "awaitd --check" find nothing wrong
@@ -212,6 +213,8 @@ class Judge:
         for number in self.cancelled & set(rows):
             self.compare_cancel(rows[number])
         self.compare_attempts(db, rows, is_last)
+        if has_column(db, "attempt", "result"):
+            self.compare_results(db)
         if has_column(db, "job", "parent"):
             self.compare_trees(db, rows)
         self.open = {n for n, row in rows.items() if row["state"] != "done"}
@@ -294,6 +297,18 @@ class Judge:
             if before is None or before["ended"] is None or before["outcome"] not in AGAIN:
                 raise Verdict(f"job {number} has attempt {attempt}, and the one before it is "
                               + (before["outcome"] or "open" if before else "unknown"))
+
+    def compare_results(self, db):
+        """Of one that waits for its next attempt, too, and of one that has ended so."""
+        for row in db.execute(
+                "SELECT a.job, a.attempt FROM attempt AS a JOIN job ON id = a.job"
+                " LEFT JOIN ending ON ending.job = id AND a.attempt = job.attempt"
+                " WHERE a.job IN (SELECT id FROM wanted) AND kind = 'worker'"
+                " AND (a.outcome = 'succeeded'"
+                "  OR json_extract(coalesce(a.error, ending.error), '$.code') = 'exit')"
+                " AND iif(job.outcome IS NOT NULL AND a.attempt = job.attempt, ending.result,"
+                "  a.result) IS NULL"):
+            raise Verdict(f"attempt {row['attempt']} of job {row['job']} has no result")
 
     def compare_trees(self, db, rows):
         for row in db.execute(

@@ -41,6 +41,11 @@ DATABASE_LIES = (
      "was cancelled and succeeded"),
     ("DELETE FROM attempt WHERE job = :once", "knows nothing of it"),
     ("UPDATE job SET attempt = 2 WHERE id = :once", "may run once"),
+    ("UPDATE ending SET result = NULL WHERE job = :once", "has no result"),
+    ("UPDATE attempt SET outcome = 'failed' WHERE job = :again;"
+     "INSERT INTO attempt (job, attempt, started, ended, outcome)"
+     " SELECT job, 2, started, ended, 'succeeded' FROM attempt WHERE job = :again",
+     "has no result"),
     ("INSERT INTO attempt (job, attempt, started, ended, outcome)"
      " SELECT job, 2, started, ended, outcome FROM attempt WHERE job = :again",
      "the one before it"),

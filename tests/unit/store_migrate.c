@@ -183,6 +183,42 @@ START_TEST(version_2_keeps_its_counts)
 }
 END_TEST
 
+/* Of the attempts of version 3 no result is known. */
+START_TEST(version_3_keeps_its_attempts)
+{
+	const struct schema three = { .version = 3, .steps = schema_current.steps };
+	const int64_t id = 2;
+	struct store_get get = { .ids = &id, .n = 1, .with_attempts = true };
+	struct store_change end = fx_change(id, 1, JOB_WAITING, JOB_DONE);
+	const struct store_attempt *a;
+	sqlite3 *raw;
+
+	make_version_1();
+	raw = fx_raw_open();
+	ck_assert_int_eq(schema_migrate(raw, &three, 1), SQLITE_OK);
+	sqlite3_close(raw);
+	fx_raw("UPDATE attempt SET ended = started + 1000, outcome = 'failed',"
+	       "  error = '{\"exit\":3}' WHERE job = 2;"
+	       "UPDATE job SET state = 'waiting', due = 1790000060000 WHERE id = 2;"
+	       "UPDATE tally SET waiting = 2, running = 0");
+	fx_open();
+	end.outcome = JOB_CANCELLED;
+	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
+	ck_assert_int_eq(fx_run(&get.op, STORE_GET), 0);
+	ck_assert_int_eq(get.jobs[0].outcome, JOB_CANCELLED);
+	ck_assert_ptr_null(get.jobs[0].result_json);
+	ck_assert_uint_eq(get.jobs[0].n_attempts, 1);
+	a = &get.jobs[0].attempts[0];
+	ck_assert_int_eq(a->outcome, JOB_FAILED);
+	ck_assert_int_eq(a->started.ms, INT64_C(1790000001000));
+	ck_assert_str_eq(a->error_json, "{\"exit\":3}");
+	ck_assert_ptr_null(a->result_json);
+	store_get_fini(&get);
+	fx_close();
+	fx_expect_sound();
+}
+END_TEST
+
 /* A database that has come all the way has the same shape as a new one. */
 START_TEST(version_1_gets_the_shape_of_a_new_one)
 {
@@ -238,6 +274,7 @@ static Suite *suite(void)
 	tcase_add_test(t, version_1_keeps_its_jobs);
 	tcase_add_test(t, version_1_goes_on);
 	tcase_add_test(t, version_2_keeps_its_counts);
+	tcase_add_test(t, version_3_keeps_its_attempts);
 	tcase_add_test(t, version_1_gets_the_shape_of_a_new_one);
 	suite_add_tcase(s, t);
 	return s;

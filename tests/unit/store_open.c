@@ -624,6 +624,8 @@ static const struct {
 	  "or too many" },
 	{ "DELETE FROM attempt", "an attempt is missing" },
 	{ "UPDATE job SET attempt = 1 WHERE id = 7", "an attempt is missing" },
+	{ "INSERT INTO attempt (job, attempt, started, result) VALUES (7, 1, 1, '1')",
+	  "attempts that have not ended" },
 	{ "INSERT INTO ending VALUES (7, '1', NULL, NULL)", "results of jobs that are not done" },
 	{ "UPDATE job SET has_key = 1 WHERE id = 7", "made again" },
 	{ "UPDATE job SET submit_seq = 1 WHERE id = 9", "wrong order" },

@@ -382,6 +382,7 @@ START_TEST(a_retry_keeps_what_became_of_the_attempt)
 	ck_assert_int_eq(fx_move(id, 0, JOB_WAITING, JOB_RUNNING), 0);
 	again.outcome = JOB_FAILED;
 	again.error_json = "{\"code\":\"exit\",\"exit\":3}";
+	again.result_json = "{\"exit\":3}";
 	again.uses_try = true;
 	again.due = fx_at(5000);
 	ck_assert_int_eq(fx_run(&again.op, STORE_CHANGE), 0);
@@ -397,9 +398,11 @@ START_TEST(a_retry_keeps_what_became_of_the_attempt)
 	ck_assert_int_eq(fx_move(id, 3, JOB_RUNNING, JOB_STOPPING), 0);
 	end.outcome = JOB_TIMED_OUT;
 	end.error_json = "{\"code\":\"timeout\"}";
+	end.result_json = "{\"exit\":7}";
 	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
 	fx_restart();
 	job = get_job(id);
+	ck_assert_str_eq(job.result_json, "{\"exit\":7}");
 	ck_assert_uint_eq(job.tries, 1);
 	ck_assert_uint_eq(job.n_attempts, 3);
 	ck_assert_uint_eq(job.attempts[0].attempt, 1);
@@ -407,11 +410,72 @@ START_TEST(a_retry_keeps_what_became_of_the_attempt)
 	ck_assert_str_eq(job.attempts[0].error_json, "{\"code\":\"exit\",\"exit\":3}");
 	ck_assert_int_eq(job.attempts[0].started.ms, FX_NOW_MS + 1000);
 	ck_assert_int_eq(job.attempts[0].ended.ms, FX_NOW_MS + 1000);
+	ck_assert_str_eq(job.attempts[0].result_json, "{\"exit\":3}");
 	ck_assert_int_eq(job.attempts[1].outcome, JOB_LOST);
 	ck_assert_ptr_null(job.attempts[1].error_json);
+	ck_assert_ptr_null(job.attempts[1].result_json);
 	ck_assert_int_eq(job.attempts[2].outcome, JOB_TIMED_OUT);
 	ck_assert_str_eq(job.attempts[2].error_json, "{\"code\":\"timeout\"}");
+	ck_assert_str_eq(job.attempts[2].result_json, "{\"exit\":7}");
 	rows_job_fini(&job);
+	fx_close();
+	fx_expect_sound();
+}
+END_TEST
+
+/* An attempt that failed with @result, NULL = none, and another one is to follow. */
+static void fail_once(int64_t id, uint32_t attempt, const char *result)
+{
+	struct store_change again = fx_change(id, attempt, JOB_RUNNING, JOB_WAITING);
+
+	ck_assert_int_eq(fx_move(id, attempt - 1, JOB_WAITING, JOB_RUNNING), 0);
+	again.outcome = JOB_FAILED;
+	again.error_json = "{\"code\":\"exit\",\"exit\":3}";
+	again.result_json = result;
+	ck_assert_int_eq(fx_run(&again.op, STORE_CHANGE), 0);
+}
+
+static void end_while_waiting(int64_t id, uint32_t attempt, const char *error)
+{
+	struct store_change end = fx_change(id, attempt, JOB_WAITING, JOB_DONE);
+
+	end.outcome = JOB_TIMED_OUT;
+	end.error_json = error;
+	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
+}
+
+START_TEST(one_that_ends_between_attempts_has_the_last_ones_result)
+{
+	static const char error[] = "{\"code\":\"deadline\"}", result[] = "{\"exit\":3}";
+	int64_t ran = fx_insert_one(), not_last = fx_insert_one(), never = fx_insert_one();
+	struct store_stats st;
+	struct store_job job;
+
+	fail_once(ran, 1, result);
+	fail_once(not_last, 1, result);
+	fail_once(not_last, 2, NULL); /* the second one could not be started */
+	fx_restart();
+	end_while_waiting(ran, 1, error);
+	end_while_waiting(not_last, 2, error);
+	end_while_waiting(never, 0, error);
+	store_stats(fx.store, &st);
+	ck_assert_int_eq(st.kept_bytes, 3 * strlen(error) + strlen(result));
+	fx_restart();
+	job = get_job(ran);
+	ck_assert_str_eq(job.result_json, result);
+	ck_assert_str_eq(job.error_json, error);
+	ck_assert_str_eq(job.attempts[0].result_json, result);
+	rows_job_fini(&job);
+	job = get_job(not_last);
+	ck_assert_ptr_null(job.result_json);
+	ck_assert_str_eq(job.attempts[0].result_json, result);
+	ck_assert_ptr_null(job.attempts[1].result_json);
+	rows_job_fini(&job);
+	job = get_job(never);
+	ck_assert_ptr_null(job.result_json);
+	rows_job_fini(&job);
+	fx_close();
+	fx_expect_sound();
 }
 END_TEST
 
@@ -614,6 +678,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_need_on_the_key_of_a_removed_job_inserts_nothing);
 	tcase_add_test(t, a_need_may_name_the_second_document_with_a_key);
 	tcase_add_test(t, a_retry_keeps_what_became_of_the_attempt);
+	tcase_add_test(t, one_that_ends_between_attempts_has_the_last_ones_result);
 	tcase_add_test(t, a_deadline_ends_with_its_job);
 	tcase_add_test(t, live_jobs_tell_their_place);
 	tcase_add_test(t, needs_of_unfinished_jobs_are_told);

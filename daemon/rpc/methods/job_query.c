@@ -42,6 +42,7 @@ static void add_time(struct buf *b, const char *key, struct wall t)
 static void add_attempt(struct buf *b, const struct store_attempt *a)
 {
 	json_t *error = a->error_json ? quick_load(a->error_json) : NULL;
+	json_t *result = a->result_json ? quick_load(a->result_json) : NULL;
 
 	buf_adds(b, "{\"attempt\":");
 	buf_addi(b, a->attempt);
@@ -49,10 +50,13 @@ static void add_attempt(struct buf *b, const struct store_attempt *a)
 	add_time(b, ",\"ended_at\":", a->ended);
 	buf_adds(b, ",\"outcome\":");
 	buf_add_json_string(b, job_outcome_name(a->outcome));
+	buf_adds(b, ",\"result\":");
+	buf_add_json(b, result);
 	buf_adds(b, ",\"error\":");
 	buf_add_json(b, error);
 	buf_addc(b, '}');
 	json_decref(error);
+	json_decref(result);
 }
 
 /* Into the job object that is printed in @b: job.get alone has them. */
