@@ -90,6 +90,16 @@ static char *choose_socket(const char *socket)
 
 /* ---- open, close ---- */
 
+static void hang_up(struct conn *c)
+{
+	if (c->is_open)
+		close(c->fd);
+	c->is_open = false;
+	c->in.len = 0;
+	c->n_scanned = 0;
+	c->n_taken = 0;
+}
+
 static int connect_to(const char *path, int *ret_fd, uid_t *ret_uid)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -144,25 +154,15 @@ int conn_open_again(struct conn *c)
 {
 	int r;
 
-	conn_close(c);
+	hang_up(c);
 	r = connect_to(c->path, &c->fd, &c->peer_uid);
 	c->is_open = r == 0;
 	return r;
 }
 
-void conn_close(struct conn *c)
-{
-	if (c->is_open)
-		close(c->fd);
-	c->is_open = false;
-	c->in.len = 0;
-	c->n_scanned = 0;
-	c->n_taken = 0;
-}
-
 void conn_fini(struct conn *c)
 {
-	conn_close(c);
+	hang_up(c);
 	buf_fini(&c->in);
 	free(c->path);
 	*c = (struct conn){ 0 };

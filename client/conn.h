@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A blocking connection to the daemon.  Zero-initialise it; conn_close() when done. */
+/* A blocking connection to the daemon.  Zero-initialise it; conn_fini() when done. */
 struct conn {
 	int fd; /* only valid while is_open */
 	bool is_open;
@@ -45,7 +45,6 @@ int conn_open(struct conn *c, const char *socket, struct aw_err *err);
 /* The same path again, for a connection that was lost. */
 int conn_open_again(struct conn *c);
 /* Takes a conn that was never opened. */
-void conn_close(struct conn *c);
 void conn_fini(struct conn *c);
 
 /* Send a request; its id goes to *ret_id.  0, or negative errno (-EPIPE, -ECONNRESET: lost). */

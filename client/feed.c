@@ -55,7 +55,8 @@ int feed_open(struct feed *f)
 	return status;
 }
 
-void feed_close(struct feed *f)
+/* Unsubscribe: what the connection is used for next is not disturbed. */
+static void unsubscribe(struct feed *f)
 {
 	struct reply reply = { 0 };
 
@@ -163,7 +164,7 @@ int job_follow(struct client *client, int64_t id, bool (*see)(void *arg, const j
 		if (status == STATUS_OK)
 			status = feed_run(&f, -1);
 	}
-	feed_close(&f);
+	unsubscribe(&f);
 	json_decref(jobs);
 	return status;
 }

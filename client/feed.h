@@ -33,8 +33,6 @@ struct feed {
 int feed_open(struct feed *f);
 /* Take events until it is over, or until the instant @until_us of mono_now_us() (-1 = never). */
 int feed_run(struct feed *f, int64_t until_us);
-/* Unsubscribe: what the connection is used for next is not disturbed. */
-void feed_close(struct feed *f);
 
 /*
  * Show @see job @id as it is now, and again at each change and progress, until it

@@ -16,7 +16,8 @@
 
 /* One setting's value: from the file's text, and to JSON. */
 
-void *conf_member(const struct conf *c, const struct conf_setting *s)
+/* Where @s lives in @c. */
+static void *member_of(const struct conf *c, const struct conf_setting *s)
 {
 	return (char *)c + s->at;
 }
@@ -259,7 +260,8 @@ const char *conf_networks_add(struct conf_networks *to, const char *text)
 	return why || any ? why : "is empty; \"none\" stands for no network";
 }
 
-bool conf_is_ranged(const struct conf_setting *s)
+/* Its type has a smallest and a largest value. */
+static bool is_ranged(const struct conf_setting *s)
 {
 	return s->type == CONF_COUNT || s->type == CONF_NUMBER || s->type == CONF_MODE ||
 	       s->type == CONF_DURATION || s->type == CONF_SIZE;
@@ -280,7 +282,7 @@ static void format_number(const struct conf_setting *s, int64_t value, struct bu
 
 static bool is_in_range(const struct conf *c, const struct conf_setting *s)
 {
-	const void *at = conf_member(c, s);
+	const void *at = member_of(c, s);
 	int64_t value;
 
 	if (s->type == CONF_NUMBER)
@@ -294,7 +296,7 @@ static int check_range(const struct conf *c, const struct conf_setting *s, struc
 {
 	struct buf b = { 0 };
 
-	if (!conf_is_ranged(s) || is_in_range(c, s))
+	if (!is_ranged(s) || is_in_range(c, s))
 		return 0;
 	buf_adds(&b, "is out of range: ");
 	format_number(s, s->min, &b);
@@ -309,7 +311,7 @@ int conf_value_set(struct conf *c, const struct conf_setting *s, const char *tex
 		   struct aw_err *err)
 {
 	const char *why = NULL;
-	void *to = conf_member(c, s);
+	void *to = member_of(c, s);
 
 	if (!strcmp(text, "auto") && !strcmp(s->otherwise, "auto"))
 		return 0; /* fill_auto() works it out when everything is read */
@@ -399,7 +401,7 @@ static json_t *networks_to_json(const struct conf_networks *networks)
 
 json_t *conf_value_json(const struct conf *c, const struct conf_setting *s)
 {
-	const void *at = conf_member(c, s);
+	const void *at = member_of(c, s);
 
 	switch (s->type) {
 	case CONF_BOOL:
@@ -448,7 +450,7 @@ void conf_value_swap(struct conf *a, struct conf *b, const struct conf_setting *
 	};
 	char kept[sizeof(struct conf_networks)];
 
-	memcpy(kept, conf_member(a, s), size_bytes[s->type]);
-	memcpy(conf_member(a, s), conf_member(b, s), size_bytes[s->type]);
-	memcpy(conf_member(b, s), kept, size_bytes[s->type]);
+	memcpy(kept, member_of(a, s), size_bytes[s->type]);
+	memcpy(member_of(a, s), member_of(b, s), size_bytes[s->type]);
+	memcpy(member_of(b, s), kept, size_bytes[s->type]);
 }

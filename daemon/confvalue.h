@@ -6,10 +6,6 @@
 
 /* For conf.c: a setting's value, by its type. */
 
-/* Where @s lives in @c. */
-void *conf_member(const struct conf *c, const struct conf_setting *s);
-/* Its type has a smallest and a largest value. */
-bool conf_is_ranged(const struct conf_setting *s);
 /* Set @s of @c from @text.  The message in @err fits behind the setting's name. */
 int conf_value_set(struct conf *c, const struct conf_setting *s, const char *text,
 		   struct aw_err *err);

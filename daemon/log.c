@@ -104,7 +104,12 @@ static size_t escape_byte(char *out, unsigned char c)
 	return 4;
 }
 
-size_t log_escape(const char *text, size_t len, char *out, size_t size)
+/*
+ * @text as it may go to a log or terminal: what is no character, and controls,
+ * as "\n", "\x1b".  Cut with "..." where @size (at least 16) ends.  Returns
+ * the length; @out is not terminated.
+ */
+static size_t escape(const char *text, size_t len, char *out, size_t size)
 {
 	enum { LONGEST = 4, ELLIPSIS = 3 };
 	size_t n = 0;
@@ -394,7 +399,7 @@ log_va(int priority, const struct log_job *job, const char *fmt, va_list ap)
 		len = (int)sizeof message - 1;
 		memcpy(message + len - 3, "...", 3);
 	}
-	n = log_escape(message, (size_t)len, text, sizeof text - 1);
+	n = escape(message, (size_t)len, text, sizeof text - 1);
 	if (!hand_over(level, text, n, job))
 		write_out(level, now_wall(), text, n, job);
 	errno = saved_errno;

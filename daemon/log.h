@@ -24,12 +24,6 @@ void log_set_level(int level);
 int log_level_parse(
 	const char *word); /* "debug", "info", "notice", "warning", "err"; -1 = none of them */
 const char *log_level_name(int level);
-/*
- * @text as it may go to a log or terminal: what is no character, and controls,
- * as "\n", "\x1b".  Cut with "..." where @size (at least 16) ends.  Returns
- * the length; @out is not terminated.
- */
-size_t log_escape(const char *text, size_t len, char *out, size_t size);
 void log_at(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* What a message says of a job, for those who search the journal; words are constants. */
 struct log_job {

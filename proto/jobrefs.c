@@ -87,13 +87,6 @@ bool jobrefs_has(const json_t *value)
 	return find_reference(value, &match);
 }
 
-bool jobrefs_is_whole(const json_t *value)
-{
-	struct jobrefs_match match;
-
-	return find_reference(value, &match) && match.len == json_string_length(value);
-}
-
 bool jobrefs_is_id(const char *name, size_t len, int64_t *ret_id)
 {
 	int64_t id = 0;

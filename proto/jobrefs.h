@@ -45,8 +45,6 @@ struct jobrefs_match {
 bool jobrefs_find(const char *text, size_t len, struct jobrefs_match *ret);
 /* Is there a reference (escapes do not count) in the string @value?  Not a string: no. */
 bool jobrefs_has(const json_t *value);
-/* Is @value a string that is one reference and nothing else? */
-bool jobrefs_is_whole(const json_t *value);
 
 /* A name of digits alone means the id of a needed job: true, and that (0 = it can be none). */
 bool jobrefs_is_id(const char *name, size_t len, int64_t *ret_id);

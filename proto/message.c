@@ -89,7 +89,8 @@ static void set(json_t *object, const char *name, json_t *value)
 		xalloc_die();
 }
 
-json_t *message_error_json(const struct aw_err *err)
+/* {"code", "message", "data": {"code", "path", facts...}}.  Gives it. */
+static json_t *error_json(const struct aw_err *err)
 {
 	enum aw_code code = err->code == AW_OK ? AW_INTERNAL : err->code;
 	const char *word = aw_code_word(code);
@@ -113,7 +114,7 @@ json_t *message_error_json(const struct aw_err *err)
 
 void message_add_error(struct buf *b, const json_t *id, const struct aw_err *err)
 {
-	json_t *error = message_error_json(err);
+	json_t *error = error_json(err);
 
 	add_head(b, id);
 	buf_adds(b, ",\"error\":");

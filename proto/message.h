@@ -27,8 +27,6 @@ int message_parse(const json_t *value, struct message *ret, struct aw_err *err);
 void message_begin_result(struct buf *b, const json_t *id);
 /* A whole error reply, without the newline.  @id NULL prints null. */
 void message_add_error(struct buf *b, const json_t *id, const struct aw_err *err);
-/* {"code", "message", "data": {"code", "path", facts...}} alone. */
-json_t *message_error_json(const struct aw_err *err);
 /* A whole request or notification (@id < 0), without the newline.  Borrows @params; NULL = none. */
 void message_add_request(struct buf *b, int64_t id, const char *method, const json_t *params);
 

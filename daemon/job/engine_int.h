@@ -124,8 +124,6 @@ void waiting_take_out(struct job *job);
 bool waiting_is_over(const struct job *job);
 /* Do what is to be done about a job that waits and of which nothing is in flight. */
 void waiting_decide(struct job *job);
-/* It cannot start: over, with @err (finished here), without an attempt. */
-void waiting_end(struct job *job, enum job_outcome outcome, struct aw_err *err);
 /*
  * It cannot start, with @err (moved): it fails without an attempt, a composition when its parts
  * have ended as skipped.
@@ -142,8 +140,6 @@ void prepare_begin(struct job *job);
  * free.  NULL with the reason in @err.
  */
 char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err *err);
-/* The results of @scope by name and id: JSON text, to free; NULL when there are none. */
-char *prepare_results(const struct store_scope *scope);
 
 /* ---- ending.c ---- */
 /* What was asked of an attempt that is to stop. */

@@ -119,7 +119,8 @@ static void add_result(json_t *all, const char *name, json_t *value)
 		json_object_set_nocheck(all, name, value);
 }
 
-char *prepare_results(const struct store_scope *scope)
+/* The results of @scope by name and id: JSON text, to free; NULL when there are none. */
+static char *results_of(const struct store_scope *scope)
 {
 	json_t *all;
 	char *text;
@@ -309,7 +310,7 @@ static void on_scope(struct store_op *op)
 	}
 	if (is_sound && job->wants_scope) {
 		p->spec = prepare_resolve(&p->scope, job->uid, &err);
-		p->results = prepare_results(&p->scope);
+		p->results = results_of(&p->scope);
 		if (!p->spec) {
 			waiting_fail(job, &err);
 			prepare_free(p);

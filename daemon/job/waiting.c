@@ -64,7 +64,8 @@ void waiting_place(struct job *job)
 
 /* ---- over without an attempt ---- */
 
-void waiting_end(struct job *job, enum job_outcome outcome, struct aw_err *err)
+/* It cannot start: over, with @err (finished here), without an attempt. */
+static void end_as(struct job *job, enum job_outcome outcome, struct aw_err *err)
 {
 	struct transition *t = transition_new(job, JOB_DONE);
 
@@ -88,14 +89,14 @@ static void end_cancelled(struct job *job)
 	const struct stop_order order = cancel_order(job->cancels);
 	struct aw_err err = { 0 };
 
-	waiting_end(job, ending_of_stop(job, &order, &err), &err);
+	end_as(job, ending_of_stop(job, &order, &err), &err);
 }
 
 static void end_asked(struct job *job)
 {
 	struct aw_err err = { 0 };
 
-	waiting_end(job, ending_of_stop(job, &job->links->asked, &err), &err);
+	end_as(job, ending_of_stop(job, &job->links->asked, &err), &err);
 }
 
 static void end_never(struct job *job)
@@ -106,7 +107,7 @@ static void end_never(struct job *job)
 	aw_fail(&err, AW_NEEDS, "job %lld did not end as it needs (%s)", (long long)never->on_job,
 		need_on_name(never->on));
 	aw_err_fact(&err, "job", json_integer(never->on_job));
-	waiting_end(job, JOB_SKIPPED, &err);
+	end_as(job, JOB_SKIPPED, &err);
 }
 
 static const struct stop_order skip_parts = {
@@ -143,7 +144,7 @@ static void end(struct job *job)
 	waiting_take_out(job);
 	if (l && l->failure) {
 		if (!tree_parts_go_first(job, &skip_parts))
-			waiting_end(job, JOB_FAILED, l->failure);
+			end_as(job, JOB_FAILED, l->failure);
 	} else if (l && l->asked.why != STOP_NONE) {
 		if (!tree_parts_go_first(job, &l->asked))
 			end_asked(job);

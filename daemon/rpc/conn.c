@@ -46,14 +46,14 @@ static bool is_deaf; /* no request is taken any more */
 
 /* ---- what is in memory for it ---- */
 
-size_t conn_n_unsent(const struct conn *c)
+static size_t n_unsent_bytes(const struct conn *c)
 {
 	return c->out.len - c->out_sent;
 }
 
 bool conn_is_full(const struct conn *c)
 {
-	return conn_n_unsent(c) > OUT_FULL_BYTES;
+	return n_unsent_bytes(c) > OUT_FULL_BYTES;
 }
 
 void conn_hold(struct conn *c, ptrdiff_t n_bytes)
@@ -64,8 +64,8 @@ void conn_hold(struct conn *c, ptrdiff_t n_bytes)
 
 static void count_out(struct conn *c)
 {
-	stats.n_buffered_bytes += conn_n_unsent(c) - c->out_counted;
-	c->out_counted = conn_n_unsent(c);
+	stats.n_buffered_bytes += n_unsent_bytes(c) - c->out_counted;
+	c->out_counted = n_unsent_bytes(c);
 }
 
 static bool is_memory_short(void)
@@ -269,7 +269,7 @@ static void settle_timer(struct conn *c, bool is_reading)
 static bool is_all_done(const struct conn *c)
 {
 	return c->phase == CONN_EOF && !has_work(c) &&
-	       (c->is_mute || (c->n_calls == 0 && !c->feed && conn_n_unsent(c) == 0));
+	       (c->is_mute || (c->n_calls == 0 && !c->feed && n_unsent_bytes(c) == 0));
 }
 
 /* Called at the end of everything that changes a connection. */
@@ -284,7 +284,7 @@ static void settle(struct conn *c)
 		conn_doom(c);
 		return;
 	}
-	if (c->phase == CONN_LINGER && conn_n_unsent(c) == 0 && !c->is_shut) {
+	if (c->phase == CONN_LINGER && n_unsent_bytes(c) == 0 && !c->is_shut) {
 		shutdown(c->lfd.fd, SHUT_WR);
 		c->is_shut = true;
 	}
@@ -336,7 +336,8 @@ static void linger(struct conn *c)
 	conn_touch(c);
 }
 
-void conn_refuse(struct conn *c, const struct aw_err *err)
+/* Answer @err with id null, then close when that is written. */
+static void refuse(struct conn *c, const struct aw_err *err)
 {
 	if (c->phase == CONN_DEAD || c->phase == CONN_LINGER)
 		return;
@@ -346,7 +347,7 @@ void conn_refuse(struct conn *c, const struct aw_err *err)
 
 static void after_sent(struct conn *c)
 {
-	if (conn_n_unsent(c) == 0) {
+	if (n_unsent_bytes(c) == 0) {
 		c->out.len = c->out_sent = 0;
 		if (c->out.size > OUT_KEEP_BYTES)
 			buf_fini(&c->out);
@@ -386,7 +387,7 @@ static void refuse_overlong(struct conn *c)
 	aw_fail(&err, AW_LIMIT,
 		"the line is longer than %d bytes; send large work in several requests",
 		PROTO_LINE_MAX_BYTES);
-	conn_refuse(c, &err);
+	refuse(c, &err);
 	aw_err_fini(&err);
 }
 
@@ -429,7 +430,7 @@ static void hush(struct conn *c)
 
 static void flush(struct conn *c)
 {
-	size_t unsent = conn_n_unsent(c);
+	size_t unsent = n_unsent_bytes(c);
 	ssize_t n;
 
 	if (c->phase == CONN_DEAD || !unsent)
@@ -573,7 +574,7 @@ static void refuse_slow_line(struct conn *c)
 
 	aw_fail(&err, AW_LIMIT, "the line was not finished within %d s of its beginning",
 		(int)(conf->line_timeout_us / 1000000));
-	conn_refuse(c, &err);
+	refuse(c, &err);
 	aw_err_fini(&err);
 }
 

@@ -111,8 +111,6 @@ void conn_close_all(void);
 struct buf *conn_out(struct conn *c);
 void conn_replied(struct conn *c);
 void conn_notified(struct conn *c, size_t n_bytes);
-/* Answer @err with id null, then close when that is written. */
-void conn_refuse(struct conn *c, const struct aw_err *err);
 /* @n_bytes more (or less) are held in memory for this connection outside of its output. */
 void conn_hold(struct conn *c, ptrdiff_t n_bytes);
 
@@ -121,8 +119,6 @@ void conn_heavy_over(void);
 
 /* Something changed (a call ended, a barrier fell): look at @c again in the next flush. */
 void conn_touch(struct conn *c);
-/* Unsent bytes. */
-size_t conn_n_unsent(const struct conn *c);
 /* The unsent output is so much that more should wait. */
 bool conn_is_full(const struct conn *c);
 

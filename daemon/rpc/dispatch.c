@@ -410,16 +410,6 @@ void rpc_notify_text(struct rpc_call *call, const char *method, const char *para
 	conn_notified(call->conn, out->len - before);
 }
 
-void rpc_notify(struct rpc_call *call, const char *method, json_t *params)
-{
-	struct buf text = { 0 };
-
-	buf_add_json(&text, params);
-	rpc_notify_text(call, method, text.data, text.len);
-	buf_fini(&text);
-	json_decref(params);
-}
-
 int co_rpc_writable(struct rpc_call *call)
 {
 	while (call->conn && conn_is_full(call->conn)) {

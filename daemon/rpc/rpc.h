@@ -127,7 +127,6 @@ void rpc_go_on(struct rpc_call *call);
 void rpc_set_idle(struct rpc_call *call, bool is_idle);
 
 /* A notification to the call's connection (of a follow, for one). */
-void rpc_notify(struct rpc_call *call, const char *method, json_t *params); /* takes params */
 void rpc_notify_text(struct rpc_call *call, const char *method, const char *params, size_t len);
 /* Wait until the connection can take more: 0, -ECANCELED, or -EPIPE when it is gone. */
 int co_rpc_writable(struct rpc_call *call);

@@ -393,7 +393,8 @@ static void remove_bound(void)
 	server.bound_path = NULL;
 }
 
-void server_stop_listening(void)
+/* Accept nobody any more; remove our socket's file (systemd's stay). */
+static void stop_listening(void)
 {
 	loop_timer_cancel(&server.pause);
 	remove_bound();
@@ -464,7 +465,7 @@ static void wait_for_calls(void)
 
 void server_close(void)
 {
-	server_stop_listening();
+	stop_listening();
 	tell_the_last();
 	conn_close_all();
 	wait_for_calls();

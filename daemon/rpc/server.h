@@ -15,8 +15,6 @@
  * take a dead daemon's socket away.  0, or -EINVAL with @err.
  */
 int server_open(struct aw_err *err);
-/* Accept nobody any more; remove our socket's file (systemd's stay). */
-void server_stop_listening(void);
 /*
  * The same, and close all connections; what they can still take of their
  * answers is written.  Runs the loop until the calls that were under way have

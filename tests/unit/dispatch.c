@@ -475,7 +475,7 @@ START_TEST(calls_may_end_after_the_peer)
 	peer_send(&p, CALL("1", "test.later", "{}") "\n" CALL("2", "test.barrier", "{}") "\n");
 	peer_close(&p);
 	ck_assert_uint_eq(n_gone, 2);
-	rpc_notify(pending[0], "test", json_object());
+	rpc_notify_text(pending[0], "test", "{}", 2);
 	rpc_finish(pending[0], json_true());
 	aw_fail(&err, AW_INTERNAL, "late");
 	rpc_finish_fail(pending[1], &err);
