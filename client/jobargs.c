@@ -117,6 +117,26 @@ static int make_absolute(json_t *doc, const char *key)
 	return STATUS_OK;
 }
 
+/* ---- file or kind ---- */
+
+int job_source_parse(struct client *client, const struct verb *verb, int argc, char **argv,
+		     struct job_source *ret)
+{
+	struct opts o = { .sets = { { client_opts, client }, { verb->opts, ret } },
+			  .stops_early = true };
+	struct aw_err err = { 0 };
+	int status = verb_parse(client, verb, &o, argc, argv);
+
+	/* Options may stand behind the file's. */
+	if (status < 0 && ret->file != NULL && o.n_args > 0) {
+		aw_fail(&err, AW_PARAMS, "-f and \"%s\" exclude each other", argv[0]);
+		status = verb_usage_error(verb, NULL, &err);
+		aw_err_fini(&err);
+	}
+	ret->n_args = o.n_args;
+	return status;
+}
+
 /* ---- options ---- */
 
 struct job_tables {

@@ -22,6 +22,24 @@ struct job_args {
 	const char *stdin_file; /* borrows from argv */
 };
 
+/* Where submit and run take documents from: what stands before a kind. */
+struct job_source {
+	const char *file; /* borrows from argv; NULL = the command line, which begins with a kind */
+	int n_args;
+};
+/* For the verb's table of options. */
+#define JOB_SOURCE_OPT(text)                                                                      \
+	{                                                                                         \
+		.name = "file", .letter = 'f', .type = OPT_TEXT, .metavar = "FILE", .help = text, \
+		.offset = offsetof(struct job_source, file)                                       \
+	}
+/*
+ * Read options up to the first argument.  Returns -1 to go on, with the kind and
+ * all behind it in argv[0 ... n_args - 1], or the status to leave with.
+ */
+int job_source_parse(struct client *client, const struct verb *verb, int argc, char **argv,
+		     struct job_source *ret);
+
 /*
  * Read a kind (argv[0]), its options and its arguments.  Returns -1 to go on,
  * or the status to leave with.

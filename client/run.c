@@ -159,50 +159,21 @@ static int run_job(struct client *client, struct job_args *args)
 	return status == STATUS_OK ? finish(client, args, id) : say_which(id, status);
 }
 
-struct run_args {
-	const char *file;
-};
-
 static const struct opt run_opts[] = {
-	{ .name = "file",
-	  .letter = 'f',
-	  .type = OPT_TEXT,
-	  .metavar = "FILE",
-	  .help = "read the job document from FILE (-: standard input)",
-	  .offset = offsetof(struct run_args, file) },
+	JOB_SOURCE_OPT("read the job document from FILE (-: standard input)"),
 	{ 0 },
 };
 
-/* Options may stand before the kind. */
 static int run_run(struct client *client, const struct verb *verb, int argc, char **argv)
 {
-	struct run_args own = { 0 };
-	struct opts o = { .sets = { { client_opts, client }, { run_opts, &own } },
-			  .stops_early = true };
+	struct job_source from = { 0 };
 	struct job_args args;
-	struct aw_err err = { 0 };
-	int status = -1;
+	int status = job_source_parse(client, verb, argc, argv, &from);
 
-	if (opts_parse(&o, argc, argv, &err) == 0 && o.wish == OPTS_GO_ON && own.file != NULL &&
-	    o.n_args > 0)
-		aw_fail(&err, AW_PARAMS, "-f and \"%s\" exclude each other", argv[0]);
-	if (err.code != AW_OK) {
-		out_init(client->is_json);
-		status = verb_usage_error(verb, NULL, &err);
-	} else if (o.wish != OPTS_GO_ON) {
-		status = STATUS_OK;
-		if (o.wish == OPTS_HELP)
-			verb_print_help(verb);
-		else
-			verb_print_version();
-	}
-	aw_err_fini(&err);
-	if (status < 0 && own.file != NULL) {
-		out_init(client->is_json);
-		status = job_args_read(verb, own.file, &args);
-	} else if (status < 0) {
-		status = job_args_parse(client, verb, o.n_args, argv, &args);
-	}
+	if (status < 0 && from.file != NULL)
+		status = job_args_read(verb, from.file, &args);
+	else if (status < 0)
+		status = job_args_parse(client, verb, from.n_args, argv, &args);
 	if (status >= 0)
 		return status;
 	status = run_job(client, &args);

@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include <string.h>
-
 #include "client/bulk.h"
 #include "client/jobargs.h"
 #include "client/out.h"
 #include "client/verb.h"
 #include "proto/buf.h"
 
-struct submit_args {
-	const char *file;
-};
-
 static const struct opt submit_opts[] = {
-	{ .name = "file",
-	  .letter = 'f',
-	  .type = OPT_TEXT,
-	  .metavar = "FILE",
-	  .help = "read job documents from FILE (-: standard input)",
-	  .offset = offsetof(struct submit_args, file) },
+	JOB_SOURCE_OPT("read job documents from FILE (-: standard input)"),
 	{ 0 },
 };
 
@@ -50,32 +39,13 @@ static int submit_one(struct client *client, int argc, char **argv)
 
 static int submit_run(struct client *client, const struct verb *verb, int argc, char **argv)
 {
-	struct submit_args args = { 0 };
-	struct opts o = { .sets = { { client_opts, client }, { submit_opts, &args } },
-			  .stops_early = true };
-	struct aw_err err = { 0 };
-	int status = -1;
+	struct job_source from = { 0 };
+	int status = job_source_parse(client, verb, argc, argv, &from);
 
-	if (opts_parse(&o, argc, argv, &err) == 0 && o.wish == OPTS_GO_ON && args.file != NULL) {
-		/* Options may stand behind the file's. */
-		if (o.n_args > 0)
-			aw_fail(&err, AW_PARAMS, "-f and \"%s\" exclude each other", argv[0]);
-	}
-	out_init(client->is_json);
-	if (err.code != AW_OK) {
-		status = verb_usage_error(verb, NULL, &err);
-	} else if (o.wish != OPTS_GO_ON) {
-		status = STATUS_OK;
-		if (o.wish == OPTS_HELP)
-			verb_print_help(verb);
-		else
-			verb_print_version();
-	}
-	aw_err_fini(&err);
 	if (status >= 0)
 		return status;
-	return args.file != NULL ? bulk_submit(client, args.file)
-				 : submit_one(client, o.n_args, argv);
+	return from.file != NULL ? bulk_submit(client, from.file)
+				 : submit_one(client, from.n_args, argv);
 }
 
 const struct verb submit_verb = {

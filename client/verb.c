@@ -94,26 +94,34 @@ static int check_count(const struct verb *verb, int n_args, int min_args, int ma
 	return r;
 }
 
+int verb_parse(struct client *client, const struct verb *verb, struct opts *o, int argc,
+	       char **argv)
+{
+	struct aw_err err = { 0 };
+	int status = -1, r = opts_parse(o, argc, argv, &err);
+
+	out_init(client->is_json);
+	if (r < 0) {
+		status = verb_usage_error(verb, NULL, &err);
+	} else if (o->wish == OPTS_HELP) {
+		verb_print_help(verb);
+		status = STATUS_OK;
+	} else if (o->wish == OPTS_VERSION) {
+		verb_print_version();
+		status = STATUS_OK;
+	}
+	aw_err_fini(&err);
+	return status;
+}
+
 int verb_options(struct client *client, const struct verb *verb, void *base, int min_args,
 		 int max_args, int argc, char **argv, int *ret_n_args)
 {
 	struct opts o = { .sets = { { client_opts, client }, { verb->opts, base } } };
-	struct aw_err err = { 0 };
-	int r = opts_parse(&o, argc, argv, &err);
+	int status = verb_parse(client, verb, &o, argc, argv);
 
-	out_init(client->is_json);
-	if (r < 0) {
-		r = verb_usage_error(verb, NULL, &err);
-		aw_err_fini(&err);
-		return r;
-	}
-	if (o.wish != OPTS_GO_ON) {
-		if (o.wish == OPTS_HELP)
-			verb_print_help(verb);
-		else
-			verb_print_version();
-		return STATUS_OK;
-	}
+	if (status >= 0)
+		return status;
 	*ret_n_args = o.n_args;
 	return check_count(verb, o.n_args, min_args, max_args);
 }

@@ -57,6 +57,12 @@ const struct verb *verb_find(const char *name);
 extern const struct opt client_opts[];
 
 /*
+ * Read options of @verb as @o says; -h, --version and what is wrong are seen to.
+ * Returns -1 to go on, or the status to leave with.
+ */
+int verb_parse(struct client *client, const struct verb *verb, struct opts *o, int argc,
+	       char **argv);
+/*
  * Read the options of @verb into @base, then check that between @min_args and
  * @max_args (-1 = any number) arguments are left, in argv[0 ... *ret_n_args - 1].
  * Returns -1 to go on, or the status to leave with (help was printed, or a
