@@ -127,11 +127,11 @@ static int send_all_again(struct bulk *k)
  * The connection is lost.  What was under way may have been committed or not;
  * each document has a key, so sending it again gives the same job (R2.6).
  */
-static void go_on_after_loss(struct bulk *k)
+static void go_on_after_loss(struct bulk *k, int r)
 {
 	do
-		k->status = client_reconnect(k->client, &k->until_us);
-	while (is_ok(k) && send_all_again(k) < 0);
+		k->status = client_reconnect(k->client, r, &k->until_us);
+	while (is_ok(k) && (r = send_all_again(k)) < 0);
 }
 
 static void keep_ids(struct bulk *k, json_t *ids)
@@ -228,12 +228,8 @@ static void take_reply(struct bulk *k)
 	} else if (had_error) {
 		/* Already leaving: what became of the rest is not worth another 30 s. */
 		give_up(k);
-	} else if (r == -EBADMSG) {
-		k->status = out_fail(STATUS_UNREACHABLE, "unreachable",
-				     "the daemon's answer makes no sense");
-		give_up(k);
 	} else {
-		go_on_after_loss(k);
+		go_on_after_loss(k, r);
 		if (!is_ok(k))
 			give_up(k);
 	}
@@ -254,13 +250,15 @@ static void begin_batch(struct bulk *k, struct batch *b)
 static void flush_batch(struct bulk *k)
 {
 	struct batch *b = batch_at(k, k->n_sent);
+	int r;
 
 	if (b->n == 0)
 		return;
 	buf_adds(&b->line, "]}}\n");
 	k->n_sent++;
-	if (conn_send_text(&k->client->conn, b->line.data, b->line.len) < 0)
-		go_on_after_loss(k);
+	r = conn_send_text(&k->client->conn, b->line.data, b->line.len);
+	if (r < 0)
+		go_on_after_loss(k, r);
 	/* One place stays free, to be filled. */
 	while (k->n_sent > WINDOW - 1)
 		take_reply(k);

@@ -75,10 +75,10 @@ static void take_signal(struct feed *f)
 		client_cancel(f->client);
 }
 
-static int reopen(struct feed *f)
+static int reopen(struct feed *f, int r)
 {
 	int64_t until_us = 0;
-	int status = client_reconnect(f->client, &until_us);
+	int status = client_reconnect(f->client, r, &until_us);
 
 	return status == STATUS_OK ? feed_open(f) : status;
 }
@@ -103,7 +103,7 @@ int feed_run(struct feed *f, int64_t until_us)
 		else if (r == -ETIMEDOUT)
 			break;
 		else if (r < 0)
-			status = reopen(f);
+			status = reopen(f, r);
 		reply_fini(&reply);
 	}
 	return status;

@@ -218,7 +218,7 @@ static int follow(struct follow *f)
 		if (f->has_got)
 			until_us = 0;
 		f->is_pinned = f->is_pinned || f->offset > 0;
-		status = client_reconnect(client, &until_us);
+		status = client_reconnect(client, r, &until_us);
 	}
 	return status;
 }

@@ -157,10 +157,12 @@ static bool nap(void)
 	return poll(&pfd, 1, RETRY_MS) > 0;
 }
 
-int client_reconnect(struct client *client, int64_t *until_us)
+int client_reconnect(struct client *client, int r, int64_t *until_us)
 {
 	bool is_told = false;
 
+	if (r == -EBADMSG)
+		return say_lost(client, r);
 	if (*until_us == 0)
 		*until_us = mono_now_us() + PATIENCE_SECONDS * INT64_C(1000000);
 	for (;;) {
@@ -246,10 +248,10 @@ int client_call(struct client *client, enum client_call how, const char *method,
 			break;
 		if (r == 0 && !(how == CALL_PATIENTLY && client_is_stopping(ret)))
 			status = out_refused(ret->error, NULL);
-		else if (how == CALL_ONCE || r == -EBADMSG)
+		else if (how == CALL_ONCE)
 			status = say_lost(client, r);
 		else
-			status = client_reconnect(client, &until_us);
+			status = client_reconnect(client, r, &until_us);
 		reply_fini(ret);
 	}
 	json_decref(params);

@@ -102,11 +102,13 @@ int client_ask(struct client *client, const char *method, const json_t *params, 
 /* Is the answer "shutting_down"?  Somebody patient asks the next daemon. */
 bool client_is_stopping(const struct reply *reply);
 /*
- * After a lost connection, or an answer that the daemon is shutting down: a
- * new connection, until the instant *until_us (0 = now is the first try: 30 s
- * from now, written back).  STATUS_OK, or a status after saying what is wrong.
+ * After a try that came to @r, which is a lost connection (negative errno), or to an
+ * answer that the daemon is shutting down (0): a new connection, until the
+ * instant *until_us (0 = now is the first try: 30 s from now, written back).
+ * Not to what does not speak the protocol (-EBADMSG).  STATUS_OK, or a status
+ * after saying what is wrong.
  */
-int client_reconnect(struct client *client, int64_t *until_us);
+int client_reconnect(struct client *client, int r, int64_t *until_us);
 /* Cancel client->cancel_id; the answer is not waited for. */
 void client_cancel(struct client *client);
 /* Ask once and print the answer with --json, else hand it to @print (NULL = print nothing). */

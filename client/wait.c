@@ -67,7 +67,7 @@ static int ask(const struct waiting *w, const json_t *ids, struct reply *ret)
 		if (r == 0 && !client_is_stopping(ret))
 			status = out_refused(ret->error, NULL);
 		else
-			status = client_reconnect(w->client, &until_us);
+			status = client_reconnect(w->client, r, &until_us);
 		reply_fini(ret);
 	}
 	return status;

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """awaitctl: exit statuses, --json, help, errors."""
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -358,6 +361,28 @@ class Client(TestCase):
         self.d.start()
         c = self.client(self.d)
         c.call("job.cancel", {"ids": [number, number + 1]})
+
+    def test_what_is_no_daemon_is_not_tried_again(self):
+        path = os.path.join(self.d.dir, "other.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            peers = []
+
+            def greet():
+                with contextlib.suppress(OSError):
+                    while True:
+                        peers.append(listener.accept()[0])
+                        peers[-1].sendall(b"220 other.example ready\n")
+
+            threading.Thread(target=greet, daemon=True).start()
+            for words, stdin in ((("wait", "1"), None), (("output", "-f", "1"), None),
+                                 (("show", "1"), None), (("watch", "1"), None),
+                                 (("submit", "-f", "-"), '{"kind":"timer","sleep":0}\n')):
+                r = self.ctl("--socket", path, *words, stdin=stdin, socket_option=False)
+                self.assertEqual(r.status, 3, r)
+                self.assertEqual(r.err, f"awaitctl: what listens at {path} does not speak "
+                                        "awaitd's protocol\n")
 
     def test_closed_standard_descriptors(self):
         """The socket must not become standard input, or a message go into it."""
