@@ -152,6 +152,7 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 	const char *program =
 		json_string_value(json_array_get(json_object_get(a->doc.spec, "argv"), 0));
 	const json_t *env = json_object_get(a->doc.spec, "env");
+	bool has_memory_limit = json_object_get(limits_of(a->doc.spec), "memory");
 	bool has_path = json_object_get(env, "PATH"); /* its value is a secret, as all of env */
 
 	if (error == ENOENT && !strchr(program, '/'))
@@ -180,8 +181,9 @@ static int fail_exec(const struct attempt *a, int error, struct aw_err *err)
 		return aw_fail(err, AW_SPAWN,
 			       "cannot run \"%s\": arguments and environment together are longer "
 			       "than the kernel takes (a quarter of the stack's limit, as a rule "
-			       "2 MiB); use stdin or a file",
-			       program);
+			       "2 MiB%s); use stdin or a file",
+			       program,
+			       has_memory_limit ? ", and never more than limits.memory" : "");
 	return aw_fail(err, AW_SPAWN, "cannot run \"%s\": %s", program, strerror(error));
 }
 

@@ -66,7 +66,7 @@ class Limits(TestCase):
         job = self.python("import os, time\n"
                           "for _ in range(3):\n"
                           "    if os.fork() == 0:\n"
-                          "        while time.process_time() < 0.5: pass\n"
+                          "        while time.process_time() < 0.4: pass\n"
                           "        os._exit(0)\n"
                           "    assert os.wait()[1] == 0\n", cpu=1)
         self.assert_done(job)
@@ -95,6 +95,8 @@ class Limits(TestCase):
 
     def test_memory_for_nothing_at_all(self):
         self.failed(self.shell("true", memory="64K"), "signal", "limits.memory", "65536")
+        document = self.d.worker("/bin/true", "x" * 100000, limits={"memory": "64K"})
+        self.failed(self.end(document), "spawn", "limits.memory", stage="exec", errno="E2BIG")
 
     # ---- open files
 
