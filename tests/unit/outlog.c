@@ -243,7 +243,10 @@ static void write_randomly(size_t most)
 	}
 }
 
-/* Where the gap is: the answer from the start ends in front of it. */
+/*
+ * Where the gap is: the answer from the start ends in front of it, or, when a small limit
+ * leaves no head, begins with it.
+ */
 static void find_gap(int64_t *ret_gap, int64_t *ret_end)
 {
 	struct output_read r;
@@ -252,8 +255,8 @@ static void find_gap(int64_t *ret_gap, int64_t *ret_end)
 	if (log_.dropped_bytes == 0)
 		return;
 	r = read_log(0, OUTPUT_BOTH, 1024 * 1024);
-	*ret_gap = r.next_offset;
-	*ret_end = r.next_offset + log_.dropped_bytes;
+	*ret_gap = r.dropped > 0 ? 0 : r.next_offset;
+	*ret_end = *ret_gap + log_.dropped_bytes;
 	output_read_fini(&r);
 }
 
