@@ -331,7 +331,9 @@ class Judge:
         """After the last job has ended and the daemon has stopped: everything, once."""
         self.look(is_last=True)
         if self.open:
-            raise Verdict(f"not done in the end: {sorted(self.open)[:10]}")
+            told = sorted(self.open & set(self.acknowledged.all.values()))
+            raise Verdict(f"not done in the end: {sorted(self.open)[:10]}, "
+                          f"of which these were acknowledged: {told[:10]}")
         unknown = self.cancelled - set(self.done)
         if unknown:
             raise Verdict(f"cancelled, and not there: {sorted(unknown)[:10]}")

@@ -98,6 +98,9 @@ class Rig:
     def finish(self, seconds=60):
         """The last life: all jobs end, the daemon stops, everything is compared."""
         with self.d.client() as c:
+            # What a client sent before it died may still be on its way in.
+            wait_until(lambda: c.call("daemon.stats")["connections"]["open"] == 1, seconds,
+                       "the connections of the dead are closed")
             unfinished = [j["id"] for j in c.list_all(state=["waiting", "running", "stopping"])]
             for at in range(0, len(unfinished), 1000):
                 c.wait(*unfinished[at:at + 1000], timeout=seconds)

@@ -10,10 +10,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 from awaitd_test import IS_SLOW, TestCase, main
 
-N = 200 if IS_SLOW else 1000
+N = 400 if IS_SLOW else 1000
 LIMIT = 256
 DELAY = 0.1
-SLACK = 30 if IS_SLOW else 1.5
+SLACK = 30  # what a busy machine may need; one after the other they would take 100 s
 # The resolver, the store, file work and the log may have threads; transfers may not.
 MOST_THREADS = 24
 
