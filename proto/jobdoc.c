@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/buf.h"
+#include "proto/jobdefaults.h"
 #include "proto/jobkeys.h"
 #include "proto/jobneeds.h"
 #include "proto/jobvalue.h"
@@ -65,12 +66,6 @@ static int check_kind(const struct jobvalue_place *c, const json_t *doc, enum jo
 
 /* ---- fields ---- */
 
-static const char *default_queue(enum job_kind kind)
-{
-	/* The two built-in queues are called like the kinds that use them. */
-	return kind == JOB_FETCH || kind == JOB_WORKER ? job_kind_name(kind) : NULL;
-}
-
 static struct jobdoc_retry read_retry(const json_t *retry)
 {
 	const json_t *factor = json_object_get(retry, "factor");
@@ -98,7 +93,7 @@ static int64_t duration_or(const json_t *value, int64_t otherwise)
 /* What holds where a key is not given. */
 static void set_defaults(struct jobdoc *d)
 {
-	d->queue = default_queue(d->kind);
+	d->queue = jobdefaults_queue(d->kind);
 	d->grace_us = -1;
 	d->keep_us = -1;
 	d->retry = read_retry(NULL);
@@ -271,16 +266,12 @@ static int normalise(struct jobvalue_place *c, const json_t **given, struct jobd
 			xalloc_die();
 		given[i] = value;
 		d->has_secrets |= jobvalue_is_secret(key, value);
+		d->may_say_defaults |= jobdefaults_has(key);
 		read_field(d, key->field, value);
 	}
 	c->member = NULL;
 	c->index = JOBVALUE_NO_INDEX;
 	return 0;
-}
-
-static bool is_reading_method(const char *method)
-{
-	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
 /* What no key can tell alone. */
@@ -293,25 +284,11 @@ static int check_relations(const struct jobvalue_place *c, const struct jobdoc *
 	if (d->kind != JOB_FETCH)
 		return 0;
 	method = jobdoc_string(d->spec, "method", NULL);
-	if (method && is_reading_method(method) && json_object_get(d->spec, "body"))
+	if (method && jobdefaults_is_reading(method) && json_object_get(d->spec, "body"))
 		return jobvalue_fail(c, AW_PARAMS, "body",
 				     "a GET or HEAD request has no body; leave out \"method\" to "
 				     "POST it");
 	return 0;
-}
-
-/* What a fetch does: its method, or the one its body implies. */
-static enum job_on_lost default_on_lost(enum job_kind kind, const json_t *spec)
-{
-	if (kind == JOB_WORKER)
-		return ON_LOST_FAIL;
-	if (kind == JOB_FETCH) {
-		const char *otherwise = json_object_get(spec, "body") ? "POST" : "GET";
-
-		if (!is_reading_method(jobdoc_string(spec, "method", otherwise)))
-			return ON_LOST_FAIL;
-	}
-	return ON_LOST_RETRY;
 }
 
 /* ---- references ---- */
@@ -460,6 +437,7 @@ static int check_part(struct level *l, size_t i, const json_t *doc)
 	if (check_document(&part, doc) < 0)
 		return -EINVAL;
 	l->d->has_secrets |= part.d->has_secrets;
+	l->d->may_say_defaults |= part.d->may_say_defaults;
 	if (l->names && part.d->name) {
 		bool is_first = !json_object_get(l->names, part.d->name);
 
@@ -538,7 +516,7 @@ static int check_document(struct level *l, const json_t *doc)
 	if (normalise(c, given, l->d) < 0 || check_relations(c, l->d) < 0)
 		return -EINVAL;
 	if (!json_object_get(l->d->spec, "on_lost"))
-		l->d->on_lost = default_on_lost(l->d->kind, l->d->spec);
+		l->d->on_lost = jobdefaults_on_lost(l->d->kind, l->d->spec);
 	for (size_t i = 0; i < n_jobkeys && !c->is_resolved; i++)
 		if (given[i] && jobrefs_each(&jobkeys[i], given[i], on_ref, l) < 0)
 			return -EINVAL;

@@ -45,8 +45,8 @@ struct jobdoc_ref {
  * its one canonical form (durations in seconds, sizes in bytes, times in UTC
  * with milliseconds, one form of "expect", lower-case checksums, methods in
  * upper case, maps sorted).  Defaults are not filled in.  Two documents that ask for the
- * same thing in the same words of the table normalise to the same bytes,
- * which is what an idempotency key compares.
+ * same thing in the same words of the table normalise to the same bytes.  An idempotency
+ * key compares these without what holds anyway (jobdefaults.h).
  */
 struct jobdoc {
 	enum job_kind kind;
@@ -59,10 +59,11 @@ struct jobdoc {
 	bool has_delay, has_at;
 	int64_t delay_us;
 	int64_t at_ms;
-	int64_t timeout_us; /* 0 = none */
-	int64_t grace_us; /* -1 = the daemon's setting */
+	int64_t timeout_us;	  /* 0 = none */
+	int64_t grace_us;	  /* -1 = the daemon's setting */
 	enum job_on_lost on_lost; /* the kind's default filled in (by method for fetch) */
 	bool has_secrets;	  /* something in spec is "***" to others */
+	bool may_say_defaults;	  /* something in spec may be what holds without it, too */
 	int64_t deadline_us;	  /* 0 = none */
 	int64_t keep_us;	  /* -1 = the daemon's setting */
 	struct jobdoc_retry retry;

@@ -101,6 +101,11 @@ struct jobkey {
 	const struct jobkey *members; /* up to the one without a name, for JK_OBJECT */
 	const char *metavar;	      /* for help: "DURATION"; NULL for JK_BOOL */
 	const char *help;	      /* one line, lower case, no full stop */
+	/*
+	 * What holds when it is not given, as JSON in normal form.  NULL = nothing,
+	 * a setting of the daemon, or what other keys say (jobdefaults.h).
+	 */
+	const char *otherwise;
 	enum jobkey_rule rule;
 	enum jobkey_field field;
 };

@@ -8,6 +8,7 @@
 
 #include "daemon/job/engine_int.h"
 #include "proto/buf.h"
+#include "proto/jobdefaults.h"
 #include "proto/xalloc.h"
 
 #define TEXTS_BYTES 512 /* as many as most documents need, so that they do not grow in steps */
@@ -71,6 +72,20 @@ static size_t add_word(struct buf *b, const char *word)
 	return at;
 }
 
+/* What its key compares, where that is not the document as it is. */
+static char *asked_text(const struct jobdoc *d)
+{
+	json_t *asked;
+	char *text;
+
+	if (!d->key || !d->may_say_defaults)
+		return NULL;
+	asked = jobdefaults_leave_out(d->kind, d->spec);
+	text = buf_json_text(asked);
+	json_decref(asked);
+	return text;
+}
+
 /* The document and what is read out of it, in one piece of memory: n->spec, which comes first. */
 static void take_texts(struct store_new_job *n, const struct jobdoc *d)
 {
@@ -114,6 +129,7 @@ static void fill(struct store_new_job *n, const struct jobrows *r, const struct 
 		n->part = (unsigned)around->index;
 	}
 	take_texts(n, d);
+	n->asked = asked_text(d);
 }
 
 static struct store_new_job *next_row(struct jobrows *r)
@@ -159,6 +175,7 @@ void jobrows_free(struct store_new_job *jobs, size_t n)
 {
 	for (size_t i = 0; jobs && i < n; i++) {
 		free((char *)jobs[i].spec);
+		free((char *)jobs[i].asked);
 		free((char *)jobs[i].tags);
 		free(jobs[i].needs);
 	}

@@ -13,8 +13,23 @@
 
 /* ---- keys ---- */
 
+/* What the checks of a request found out, by job. */
+struct plan {
+	uint64_t spec_hash, asked_hash;
+	size_t first; /* the job of the request that has this key first; itself when it has none */
+};
+
+/*
+ * Earlier versions kept the hash of the document as it was given.  It is the hash of
+ * what is asked for, too, where nothing in the document holds anyway.
+ */
+static bool is_same_document(const struct plan *plan, uint64_t kept_hash)
+{
+	return kept_hash == plan->asked_hash || kept_hash == plan->spec_hash;
+}
+
 static int find_key(struct store *s, const struct store_insert *in, struct store_new_job *job,
-		    uint64_t spec_hash, bool *ret_conflict)
+		    const struct plan *plan, bool *ret_conflict)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_FIND);
 	int rc;
@@ -26,7 +41,7 @@ static int find_key(struct store *s, const struct store_insert *in, struct store
 		return rc;
 	job->existing = true;
 	job->id = sqlite3_column_int64(stmt, 0);
-	*ret_conflict = sqlite3_column_int64(stmt, 1) != (int64_t)spec_hash;
+	*ret_conflict = !is_same_document(plan, (uint64_t)sqlite3_column_int64(stmt, 1));
 	return sql_end(stmt);
 }
 
@@ -65,12 +80,6 @@ static size_t key_set_add(struct key_set *set, const struct store_new_job *jobs,
 	return i;
 }
 
-/* What the checks of a request found out, by job. */
-struct plan {
-	uint64_t spec_hash;
-	size_t first; /* the job of the request that has this key first; itself when it has none */
-};
-
 static int check_key(struct store *s, struct store_insert *in, struct plan *plan, size_t i,
 		     struct key_set *seen)
 {
@@ -80,10 +89,10 @@ static int check_key(struct store *s, struct store_insert *in, struct plan *plan
 
 	plan[i].first = key_set_add(seen, in->jobs, i);
 	if (plan[i].first == i) {
-		rc = find_key(s, in, job, plan[i].spec_hash, &is_conflict);
+		rc = find_key(s, in, job, &plan[i], &is_conflict);
 	} else {
 		job->existing = true;
-		is_conflict = plan[i].spec_hash != plan[plan[i].first].spec_hash;
+		is_conflict = plan[i].asked_hash != plan[plan[i].first].asked_hash;
 	}
 	if (is_conflict) {
 		in->op.result = -EEXIST;
@@ -161,6 +170,8 @@ static int check_one(struct store *s, struct store_insert *in, struct plan *plan
 	job->id = 0;
 	job->existing = parent && parent->existing;
 	plan[i].spec_hash = rows_spec_hash(job->spec, job->spec_len);
+	plan[i].asked_hash =
+		job->asked ? rows_spec_hash(job->asked, strlen(job->asked)) : plan[i].spec_hash;
 	plan[i].first = i;
 	if (job->key && !job->existing) {
 		if (!seen->slots)
@@ -248,14 +259,14 @@ static int insert_doc(struct store *s, const struct store_new_job *job)
 	return sql_run(stmt);
 }
 
-static int insert_key(struct store *s, const struct store_new_job *job, uint64_t spec_hash)
+static int insert_key(struct store *s, const struct store_new_job *job, uint64_t asked_hash)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_KEY_INSERT);
 
 	sql_int(stmt, 1, job->uid);
 	sql_text(stmt, 2, job->key);
 	sql_int(stmt, 3, job->id);
-	sql_int(stmt, 4, (int64_t)spec_hash);
+	sql_int(stmt, 4, (int64_t)asked_hash);
 	return sql_run(stmt);
 }
 
@@ -289,12 +300,12 @@ static int insert_deadline(struct store *s, const struct store_new_job *job)
 
 /* What few jobs have. */
 static int insert_rare(struct store *s, const struct store_insert *in, struct store_new_job *job,
-		       uint64_t spec_hash)
+		       uint64_t asked_hash)
 {
 	int rc = SQLITE_OK;
 
 	if (job->key)
-		rc = insert_key(s, job, spec_hash);
+		rc = insert_key(s, job, asked_hash);
 	if (rc == SQLITE_OK && job->n_needs > 0)
 		rc = insert_needs(s, in, job);
 	if (rc == SQLITE_OK && job->deadline.wall.ms != 0)
@@ -321,7 +332,7 @@ static int insert_one(struct store *s, struct store_insert *in, const struct pla
 	rc = insert_job(s, job, in->at.wall, plan[i].spec_hash);
 	if (rc == SQLITE_OK)
 		rc = insert_doc(s, job);
-	return rc == SQLITE_OK ? insert_rare(s, in, job, plan[i].spec_hash) : rc;
+	return rc == SQLITE_OK ? insert_rare(s, in, job, plan[i].asked_hash) : rc;
 }
 
 int insert_run(struct store *s, struct store_insert *in)

@@ -143,6 +143,7 @@ struct store_new_job {
 	struct instant deadline;
 	const char *spec; /* the normalised document */
 	size_t spec_len;
+	const char *asked; /* the same without what holds anyway, for @key; NULL = @spec is it */
 	/*
 	 * The composition whose part it is: an earlier job of the same request
 	 * (parent_place + 1, so that 0 means none), or @parent, for the parts of

@@ -31,6 +31,39 @@ class Idempotency(TestCase):
                       {"delay": "60min", "value": {"a": 1, "b": 2}, "sleep": "90s"}):
             self.assertEqual(self.submit(key="k", **other)["id"], first["id"])
 
+    def test_defaults_say_nothing(self):
+        """A key at its fixed default, or left out: the same; at a setting's value: not."""
+        fetch = {"kind": "fetch", "url": "http://127.0.0.1:9/", "delay": 3600}
+        worker = {"kind": "worker", "argv": ["true"], "delay": 3600}
+        for n, (document, defaults) in enumerate((
+                ({"kind": "timer", "sleep": 600},
+                 {"priority": 0, "value": None, "tags": [], "needs": [], "delay": 0,
+                  "retry": {"max": 0}}),
+                (fetch, {"method": "get", "overwrite": False, "headers": {}, "queue": "fetch",
+                         "expect": "200-299", "insecure": False, "on_lost": "retry"}),
+                ({**fetch, "body": "x"}, {"method": "POST", "on_lost": "fail"}),
+                (worker, {"queue": "worker", "success": 0, "env": {}, "limits": {},
+                          "on_lost": "fail"}),
+                ({"kind": "gather", "jobs": [worker]},
+                 {"on_failure": "cancel", "jobs": [{**worker, "shield": False, "priority": 0}]}))):
+            key = f"k{n}"
+            first = self.c.call("job.submit", {**document, "key": key})
+            for more in (defaults, *({k: v} for k, v in defaults.items())):
+                again = self.c.call("job.submit", {**document, **more, "key": key})
+                self.assertEqual((again["id"], again["existing"]), (first["id"], True), more)
+            key = f"k{n}, the other way"
+            first = self.c.call("job.submit", {**document, **defaults, "key": key})
+            again = self.c.call("job.submit", {**document, "key": key})
+            self.assertEqual(again["id"], first["id"])
+            self.assertEqual(again["spec"], first["spec"])
+            self.assertIn(next(iter(defaults)), first["spec"])
+        for more in ({"method": "HEAD"}, {"on_lost": "fail"}, {"redirects": 10},
+                     {"grace": 5}, {"queue": "worker"}, {"retry": {"max": 0, "delay": 1}}):
+            with self.subTest(more):
+                with self.assertRaises(RpcError) as caught:
+                    self.c.call("job.submit", {**fetch, **more, "key": "k1"})
+                self.assertEqual(caught.exception.word, "conflict")
+
     def test_different_document(self):
         first = self.submit(sleep=600, key="k")
         for other in ({"sleep": 601}, {"sleep": 600, "name": "x"}, {"sleep": 600, "value": 1}):

@@ -3,8 +3,10 @@
 
 #include "tests/unit/jobdoc_fixture.h"
 
+#include "proto/jobdefaults.h"
 #include "proto/jobkeys.h"
 #include "proto/units.h"
+#include "proto/xalloc.h"
 
 /* Job documents: their normal form, and what is read out of it. */
 
@@ -404,6 +406,96 @@ START_TEST(every_key_meets_every_value)
 }
 END_TEST
 
+static const struct {
+	const char *text, *left;
+} defaults_said[] = {
+	{ TIMER ",\"value\":null,\"delay\":\"0s\",\"tags\":[],\"needs\":[],\"priority\":0}",
+	  TIMER "}" },
+	{ TIMER ",\"retry\":{\"max\":0}}", TIMER "}" },
+	{ TIMER ",\"value\":false,\"priority\":1,\"retry\":{\"max\":0,\"delay\":1}}",
+	  "{\"kind\":\"timer\",\"priority\":1,\"retry\":{\"delay\":1},\"sleep\":1,"
+	  "\"value\":false}" },
+	{ FETCH ",\"method\":\"get\",\"on_lost\":\"retry\",\"queue\":\"fetch\",\"overwrite\":false,"
+		"\"insecure\":false,\"headers\":{},\"expect\":\"200-299\"}",
+	  FETCH "}" },
+	{ FETCH ",\"method\":\"post\",\"body\":\"\",\"on_lost\":\"fail\"}",
+	  FETCH ",\"body\":\"\"}" },
+	/* With another method the other word is the default. */
+	{ FETCH ",\"method\":\"PUT\",\"on_lost\":\"fail\"}", FETCH ",\"method\":\"PUT\"}" },
+	{ FETCH ",\"method\":\"PUT\",\"on_lost\":\"retry\"}",
+	  "{\"kind\":\"fetch\",\"on_lost\":\"retry\",\"url\":\"http://h/\",\"method\":\"PUT\"}" },
+	{ FETCH ",\"queue\":\"worker\",\"redirects\":10,\"expect\":[\"200-299\",304]}",
+	  "{\"kind\":\"fetch\",\"queue\":\"worker\",\"url\":\"http://h/\","
+	  "\"expect\":[\"200-299\",304],\"redirects\":10}" },
+	{ WORKER
+	  ",\"queue\":\"worker\",\"on_lost\":\"fail\",\"success\":0,\"env\":{},\"limits\":{}}",
+	  WORKER "}" },
+	{ WORKER ",\"success\":[0,1],\"stdin\":\"\",\"grace\":5,\"umask\":\"0022\"}",
+	  "{\"kind\":\"worker\",\"grace\":5,\"argv\":[\"ls\"],\"stdin\":\"\",\"umask\":\"0022\","
+	  "\"success\":[0,1]}" },
+	{ GATHER TIMER ",\"shield\":false}," WORKER ",\"priority\":0}],\"on_failure\":\"cancel\"}",
+	  GATHER TIMER "}," WORKER "}]}" },
+	{ GATHER TIMER ",\"shield\":true}],\"on_failure\":\"continue\"}",
+	  "{\"kind\":\"gather\",\"on_failure\":\"continue\",\"jobs\":["
+	  "{\"kind\":\"timer\",\"shield\":true,\"sleep\":1}]}" },
+	/* What a method will be is not known yet. */
+	{ SEQUENCE "{\"kind\":\"timer\",\"name\":\"a\",\"sleep\":1}," FETCH
+		   ",\"on_lost\":\"fail\",\"method\":\"${a:}\"}]}",
+	  SEQUENCE "{\"kind\":\"timer\",\"name\":\"a\",\"sleep\":1},{\"kind\":\"fetch\","
+		   "\"on_lost\":\"fail\",\"url\":\"http://h/\",\"method\":\"${a:}\"}]}" },
+};
+
+START_TEST(what_holds_anyway_is_left_out)
+{
+	struct jobdoc d = checked(defaults_said[_i].text);
+	json_t *left = jobdefaults_leave_out(d.kind, d.spec);
+	cleanup_free char *text = text_of(left);
+	struct jobdoc again = checked(text);
+	cleanup_free char *normal = text_of(again.spec);
+
+	ck_assert(d.may_say_defaults);
+	ck_assert_str_eq(text, defaults_said[_i].left);
+	ck_assert_str_eq(normal, text);
+	json_decref(left);
+	jobdoc_fini(&d);
+	jobdoc_fini(&again);
+}
+END_TEST
+
+/* A default in the table is what the key's normal form would be. */
+START_TEST(defaults_are_in_normal_form)
+{
+	static const char *const starts[N_JOB_KINDS] = {
+		[JOB_TIMER] = TIMER,
+		[JOB_FETCH] = FETCH,
+		[JOB_WORKER] = WORKER,
+		[JOB_GATHER] = "{\"kind\":\"gather\",\"jobs\":[" TIMER "}]",
+		[JOB_SEQUENCE] = "{\"kind\":\"sequence\",\"jobs\":[" TIMER "}]",
+		[JOB_RACE] = "{\"kind\":\"race\",\"jobs\":[" TIMER "}]",
+	};
+
+	for (size_t k = 0; k < n_jobkeys; k++)
+		for (unsigned kind = 0; kind < N_JOB_KINDS; kind++) {
+			cleanup_free char *text = NULL, *normal = NULL;
+			struct jobdoc d;
+			json_t *left;
+
+			if (!jobkeys[k].otherwise || jobkeys[k].flags & JK_PART ||
+			    !(jobkeys[k].kinds & JK_KINDS(kind)))
+				continue;
+			text = xasprintf("%s,\"%s\":%s}", starts[kind], jobkeys[k].name,
+					 jobkeys[k].otherwise);
+			d = checked(text);
+			normal = text_of(d.spec);
+			ck_assert_ptr_nonnull(strstr(normal, jobkeys[k].otherwise));
+			left = jobdefaults_leave_out(d.kind, d.spec);
+			ck_assert_ptr_null(json_object_get(left, jobkeys[k].name));
+			json_decref(left);
+			jobdoc_fini(&d);
+		}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("jobdoc_normal");
@@ -412,6 +504,8 @@ int main(void)
 	tcase_add_test(tc, common_keys_are_read_out);
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, equal_wishes_are_equal_bytes);
+	tcase_add_loop_test(tc, what_holds_anyway_is_left_out, 0, N_OF(defaults_said));
+	tcase_add_test(tc, defaults_are_in_normal_form);
 	tcase_add_test(tc, secrets_are_masked);
 	tcase_add_test(tc, masking_survives_anything);
 	tcase_add_test(tc, loading_damage_is_an_error);

@@ -43,6 +43,45 @@ START_TEST(a_key_gives_the_first_job)
 }
 END_TEST
 
+/* What is asked for is compared, however it was put. */
+START_TEST(a_key_compares_what_is_asked_for)
+{
+	struct store_new_job bare = keyed(1, "k", "{}"), long_form = keyed(1, "k", "{\"x\":0}");
+	struct store_new_job other = keyed(1, "k", "{\"x\":1}"), twice[2];
+
+	long_form.asked = "{}";
+	twice[0] = long_form;
+	twice[1] = bare;
+	twice[0].key = twice[1].key = "k2";
+	ck_assert_int_eq(fx_insert(&long_form, 1), 0);
+	ck_assert_int_eq(fx_insert(&bare, 1), 0);
+	ck_assert_int_eq(bare.id, long_form.id);
+	ck_assert_int_eq(fx_insert(&long_form, 1), 0);
+	ck_assert(long_form.existing);
+	ck_assert_int_eq(fx_insert(&other, 1), -EEXIST);
+	ck_assert_int_eq(fx_insert(twice, 2), 0);
+	ck_assert(!twice[0].existing && twice[1].existing);
+	ck_assert_int_eq(twice[0].id, twice[1].id);
+	fx_restart();
+	ck_assert_int_eq(fx_insert(&bare, 1), 0);
+	ck_assert(bare.existing);
+}
+END_TEST
+
+/* An earlier version kept the hash of the document as it was given. */
+START_TEST(a_key_of_an_earlier_version_is_known)
+{
+	struct store_new_job early = keyed(1, "k", "{\"x\":0}"), now = early, other = early;
+
+	ck_assert_int_eq(fx_insert(&early, 1), 0);
+	now.asked = "{}";
+	ck_assert_int_eq(fx_insert(&now, 1), 0);
+	ck_assert(now.existing);
+	other.spec = "{\"x\":1}";
+	ck_assert_int_eq(fx_insert(&other, 1), -EEXIST);
+}
+END_TEST
+
 START_TEST(a_key_may_come_twice_in_a_request)
 {
 	struct store_new_job jobs[] = {
@@ -144,6 +183,8 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_key_gives_the_first_job);
+	tcase_add_test(t, a_key_compares_what_is_asked_for);
+	tcase_add_test(t, a_key_of_an_earlier_version_is_known);
 	tcase_add_test(t, a_key_may_come_twice_in_a_request);
 	tcase_add_test(t, a_conflict_inserts_nothing);
 	tcase_add_test(t, a_key_is_known_within_a_transaction);
