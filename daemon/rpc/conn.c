@@ -146,6 +146,9 @@ static void conn_free(struct conn *c)
 	stats.n_open--;
 	free(c->in.data);
 	buf_fini(&c->out);
+	if (c->refusal)
+		aw_err_fini(c->refusal);
+	free(c->refusal);
 	free(c);
 }
 
@@ -232,7 +235,7 @@ static bool may_handle(const struct conn *c)
 {
 	if (is_deaf && !c->held && !c->batch)
 		return false;
-	return (c->phase == CONN_OPEN || c->phase == CONN_EOF) && c->is_named && !c->barrier &&
+	return c->phase != CONN_LINGER && c->phase != CONN_DEAD && c->is_named && !c->barrier &&
 	       !c->heavy && list_is_empty(&c->parked) && c->n_calls < CONN_CALLS_MAX &&
 	       (!conn_is_full(c) || c->is_mute);
 }
@@ -272,6 +275,20 @@ static bool is_all_done(const struct conn *c)
 	       (c->is_mute || (c->n_calls == 0 && !c->feed && n_unsent_bytes(c) == 0));
 }
 
+static void linger(struct conn *c)
+{
+	c->phase = CONN_LINGER;
+	loop_timer_set(&c->line_timer, mono_in_us(LINGER_US));
+	conn_touch(c);
+}
+
+static void say_refusal(struct conn *c)
+{
+	dispatch_error(c, c->refusal);
+	aw_err_fini(c->refusal);
+	linger(c);
+}
+
 /* Called at the end of everything that changes a connection. */
 static void settle(struct conn *c)
 {
@@ -280,6 +297,8 @@ static void settle(struct conn *c)
 
 	if (c->phase == CONN_DEAD)
 		return;
+	if (c->phase == CONN_REFUSING && !has_work(c) && !dispatch_has_due(c))
+		say_refusal(c);
 	if (is_all_done(c)) {
 		conn_doom(c);
 		return;
@@ -327,22 +346,17 @@ void conn_notified(struct conn *c, size_t n_bytes)
 		loop_timer_set(&c->note_timer, mono_in_us(conf->output_soft_timeout_us));
 }
 
-static void linger(struct conn *c)
+/* Takes no more requests.  @err is moved: it is said with id null, then we close. */
+static void refuse(struct conn *c, struct aw_err *err)
 {
-	c->phase = CONN_LINGER;
+	assert(c->phase == CONN_OPEN);
+	c->phase = CONN_REFUSING;
 	c->in.start = c->in.end = c->in.scanned = 0;
 	c->in.has_line = false;
-	loop_timer_set(&c->line_timer, mono_in_us(LINGER_US));
+	c->refusal = xcalloc(1, sizeof(*c->refusal));
+	*c->refusal = *err; /* moved */
+	*err = (struct aw_err){ 0 };
 	conn_touch(c);
-}
-
-/* Answer @err with id null, then close when that is written. */
-static void refuse(struct conn *c, const struct aw_err *err)
-{
-	if (c->phase == CONN_DEAD || c->phase == CONN_LINGER)
-		return;
-	dispatch_error(c, err);
-	linger(c);
 }
 
 static void after_sent(struct conn *c)
@@ -388,7 +402,6 @@ static void refuse_overlong(struct conn *c)
 		"the line is longer than %d bytes; send large work in several requests",
 		PROTO_LINE_MAX_BYTES);
 	refuse(c, &err);
-	aw_err_fini(&err);
 }
 
 static void receive(struct conn *c)
@@ -575,7 +588,6 @@ static void refuse_slow_line(struct conn *c)
 	aw_fail(&err, AW_LIMIT, "the line was not finished within %d s of its beginning",
 		(int)(conf->line_timeout_us / 1000000));
 	refuse(c, &err);
-	aw_err_fini(&err);
 }
 
 static void on_line_timer(struct loop_timer *timer)

@@ -29,9 +29,10 @@ struct conn_feed {
 
 enum conn_phase {
 	CONN_OPEN,
-	CONN_EOF,    /* the peer sends no more: what was read is still answered, then we close */
-	CONN_LINGER, /* our last words are said: what still comes is thrown away */
-	CONN_DEAD,   /* about to be freed by the next flush */
+	CONN_EOF,      /* the peer sends no more: what was read is still answered, then we close */
+	CONN_REFUSING, /* nothing more is read: what is due is still answered, then why is said */
+	CONN_LINGER,   /* our last words are said: what still comes is thrown away */
+	CONN_DEAD,     /* about to be freed by the next flush */
 };
 
 /*
@@ -65,6 +66,9 @@ struct conn {
 		size_t newline; /* of the first whole line, when has_line */
 		bool has_line;
 	} in;
+
+	/* owns; said when all that is due is answered; NULL = none */
+	struct aw_err *refusal;
 
 	struct buf out;
 	size_t in_counted;   /* of in, in the total of all connections */

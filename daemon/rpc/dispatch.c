@@ -423,6 +423,14 @@ int co_rpc_writable(struct rpc_call *call)
 	return call->conn ? 0 : -EPIPE;
 }
 
+bool dispatch_has_due(const struct conn *c)
+{
+	list_for_each(l, &c->calls)
+		if (!container_of(l, struct rpc_call, link)->is_idle)
+			return true;
+	return false;
+}
+
 void dispatch_conn_writable(struct conn *c)
 {
 	c->has_writers = false;

@@ -26,6 +26,8 @@ void dispatch_held(struct conn *c);
 /* An error that answers no request: its id is null. */
 void dispatch_error(struct conn *c, const struct aw_err *err);
 
+/* Is there a call of @c that will be answered soon, not only when jobs come that far? */
+bool dispatch_has_due(const struct conn *c);
 /* @c is about to be freed: its calls go on without it. */
 void dispatch_conn_gone(struct conn *c);
 /* @c takes output again: wake who waits for that. */

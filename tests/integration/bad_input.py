@@ -318,6 +318,22 @@ class BadInput(TestCase):
             self.c.read_line()
         self.assertEqual(self.client(self.d).call("daemon.info")["pid"], self.d.pid)
 
+    def test_line_too_long_behind_others(self):
+        """What was sent before it takes effect, and is answered before the refusal."""
+        lines = [req("job.submit", {"kind": "timer", "sleep": 0}, id=number)
+                 for number in range(1, 9)]
+        self.c.send_raw(b"".join(line + b"\n" for line in lines))
+        try:
+            self.c.send_raw(b"x" * (1 << 20) + b"x\n")
+        except OSError:
+            pass
+        replies = [self.c.read() for _ in range(len(lines) + 1)]
+        self.check_error(replies.pop(), LIMIT, "limit", None)
+        self.assertEqual(sorted(r["id"] for r in replies), list(range(1, 9)))
+        self.assertEqual([r.get("error") for r in replies], [None] * len(lines))
+        with self.assertRaises(Gone):
+            self.c.read_line()
+
     def test_line_of_just_a_mebibyte(self):
         """The limit counts the newline; a line that fits is served."""
         front = b'{"jsonrpc":"2.0","id":1,"method":"job.submit","params":{"kind":"timer",' \

@@ -8,6 +8,7 @@
 
 #define CALL(id, method, params) \
 	"{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\",\"params\":" params "}\n"
+#define BARE(id, method) "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\"}"
 #define HELLO CALL("1", "test.open", "{}")
 #define HELLO_REPLY "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"
 
@@ -110,6 +111,100 @@ static void start_fake_clock(void)
 	now_fake_start((struct mono){ 1000000000 }, (struct boot){ 1000000000 },
 		       (struct wall){ 1000000 });
 }
+
+/* As much of @data as is taken while calls are under way; how much that is. */
+static size_t send_some(struct peer *p, const char *data, size_t len)
+{
+	size_t sent = 0;
+
+	for (int i = 0; i < 64; i++) {
+		sent += peer_send_bytes(p, data + sent, len - sent);
+		loop_run_until_idle();
+	}
+	return sent;
+}
+
+/* Whatever holds back the requests before it. */
+START_TEST(what_is_due_is_answered_before_the_refusal)
+{
+	static const struct {
+		const char *text;
+		int n_answers;
+	} lasts[] = {
+		{ CALL("2", "test.barrier", "{}"), 1 },
+		{ CALL("2", "test.later", "{}"), 1 },
+		{ CALL("2", "test.change", "{}") CALL("3", "test.look", "{}"), 2 },
+		{ "[" BARE("2", "test.barrier") "," BARE("3", "test.open") "]\n", 1 },
+	};
+	char *line = request_of(PROTO_LINE_MAX_BYTES + 1);
+	size_t sent;
+	struct peer p;
+
+	peer_open(&p);
+	peer_send(&p, CALL("7", "test.await", "{}")); /* this one is not waited for */
+	peer_send(&p, HELLO);
+	peer_send(&p, lasts[_i].text);
+	sent = send_some(&p, line, PROTO_LINE_MAX_BYTES + 1);
+	peer_expect(&p, HELLO_REPLY);
+	peer_expect_nothing(&p);
+	ck_assert(!p.is_eof);
+	ck_assert_uint_eq(n_pending, 2);
+	rpc_finish(pending[1], json_true());
+	peer_send_all(&p, line + sent, PROTO_LINE_MAX_BYTES + 1 - sent);
+	for (int n = 0; n < lasts[_i].n_answers; n++) {
+		json_t *reply = peer_take(&p);
+
+		ck_assert_ptr_nonnull(reply);
+		ck_assert_ptr_null(json_object_get(reply, "error"));
+		json_decref(reply);
+	}
+	peer_expect_error(&p, "null", -32005, NULL);
+	peer_expect_nothing(&p);
+	ck_assert(p.is_eof);
+	free(line);
+	peer_close(&p);
+	ck_assert_uint_eq(n_gone, 1);
+}
+END_TEST
+
+START_TEST(what_is_due_is_answered_before_a_slow_line_is_refused)
+{
+	struct peer p;
+
+	start_fake_clock();
+	peer_open(&p);
+	peer_send(&p, CALL("1", "test.later", "{}") "{");
+	now_fake_advance_us(31 * 1000000);
+	peer_expect_nothing(&p);
+	rpc_finish(pending[0], json_object());
+	peer_expect(&p, HELLO_REPLY);
+	peer_expect_error(&p, "null", -32005, NULL);
+	peer_receive(&p);
+	ck_assert(p.is_eof);
+	peer_close(&p);
+	now_fake_stop();
+}
+END_TEST
+
+/* A peer that goes meanwhile is let go. */
+START_TEST(a_peer_that_is_refused_may_go)
+{
+	char *line = request_of(PROTO_LINE_MAX_BYTES + 1);
+	struct conn_stats stats;
+	struct peer p;
+
+	peer_open(&p);
+	peer_send(&p, CALL("1", "test.later", "{}"));
+	peer_send_all(&p, line, PROTO_LINE_MAX_BYTES + 1);
+	peer_close(&p);
+	ck_assert_uint_eq(n_gone, 0);
+	rpc_finish(pending[0], json_true());
+	run_until_idle();
+	for (conn_stats(&stats); stats.n_open; conn_stats(&stats))
+		(void)loop_turn(true);
+	free(line);
+}
+END_TEST
 
 START_TEST(a_line_has_to_end)
 {
@@ -535,6 +630,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, byte_by_byte);
 	tcase_add_test(tc, the_longest_line_and_one_more);
 	tcase_add_test(tc, an_endless_line_is_refused_while_it_comes);
+	tcase_add_loop_test(tc, what_is_due_is_answered_before_the_refusal, 0, 4);
+	tcase_add_test(tc, what_is_due_is_answered_before_a_slow_line_is_refused);
+	tcase_add_test(tc, a_peer_that_is_refused_may_go);
 	tcase_add_test(tc, a_line_has_to_end);
 	tcase_add_test(tc, each_line_has_its_own_time);
 	tcase_add_test(tc, a_half_close_still_gets_its_answers);

@@ -91,6 +91,12 @@ static struct rpc_done postpone(struct rpc_call *call, json_t *params)
 	return rpc_later(call, on_gone, (void *)(uintptr_t)n_pending++);
 }
 
+static struct rpc_done wait_long(struct rpc_call *call, json_t *params)
+{
+	rpc_set_idle(call, true);
+	return postpone(call, params);
+}
+
 static struct rpc_done big(struct rpc_call *call, json_t *params)
 {
 	size_t n = (size_t)json_integer_value(json_object_get(params, "bytes"));
@@ -121,6 +127,9 @@ static const struct rpc_param types_params[] = {
 	{ "any", RPC_ANY, 0, 0, 0, "" },	 { 0 },
 };
 
+static const struct rpc_method method_await = { .name = "test.await",
+						.flags = RPC_WHILE_STOPPING,
+						.handler = wait_long };
 static const struct rpc_method method_barrier = { .name = "test.barrier",
 						  .flags = RPC_WHILE_STOPPING | RPC_BARRIER,
 						  .handler = postpone };
@@ -160,7 +169,8 @@ static const struct rpc_method method_types = {
 #endif
 
 const struct rpc_method *const rpc_methods[] = {
-	FIXTURE_METHODS & method_barrier,
+	FIXTURE_METHODS & method_await,
+	&method_barrier,
 	&method_big,
 	&method_change,
 	&method_fail,
