@@ -12,6 +12,8 @@
 
 #define US_PER_SECOND INT64_C(1000000)
 #define MS_PER_DAY INT64_C(86400000)
+#define TIME_MIN_DAYS INT64_C(-719528) /* 0000-01-01 */
+#define TIME_MIN_MS (TIME_MIN_DAYS * MS_PER_DAY)
 #define TIME_MAX_MS INT64_C(253402300799999) /* the last of the year 9999 */
 #define SIZE_LIMIT_BYTES (INT64_C(1) << 53)
 
@@ -318,26 +320,33 @@ static int days_in_month(int year, int month)
 	return month == 2 && is_leap ? 29 : days[month - 1];
 }
 
-/* Days since 1970-01-01, Gregorian; years begin in March, so that a leap day is the last. */
+/*
+ * Days since 1970-01-01, Gregorian; years begin in March, so that a leap day is the last.
+ * Counted from 400 years, an era, before the year 0, so that no division is of something negative.
+ */
+#define ERA_YEARS 400
+#define ERA_DAYS 146097
+#define EPOCH_DAYS (719468 + ERA_DAYS)
+
 static int64_t days_from_date(int year, int month, int day)
 {
-	int y = month <= 2 ? year - 1 : year;
+	int y = ERA_YEARS + (month <= 2 ? year - 1 : year);
 	int day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
-	return (int64_t)y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719468;
+	return (int64_t)y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - EPOCH_DAYS;
 }
 
 static void date_from_days(int64_t days, int *ret_year, int *ret_month, int *ret_day)
 {
-	int64_t d = days + 719468;
-	int64_t era = d / 146097, of_era = d % 146097;
+	int64_t d = days + EPOCH_DAYS;
+	int64_t era = d / ERA_DAYS, of_era = d % ERA_DAYS;
 	int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
 	int64_t month = (5 * of_year + 2) / 153;
 
 	*ret_day = (int)(of_year - (153 * month + 2) / 5 + 1);
 	*ret_month = (int)(month < 10 ? month + 3 : month - 9);
-	*ret_year = (int)(year + era * 400 + (*ret_month <= 2));
+	*ret_year = (int)(year + (era - 1) * ERA_YEARS + (*ret_month <= 2));
 }
 
 /* "Z" or "+01:00" at *@s.  False if neither is there. */
@@ -424,8 +433,8 @@ int time_parse(const char *text, int64_t *ret_ms, const char **ret_why)
 	if (!take_offset(&s, &offset_minutes) || *s)
 		return refuse(ret_why, not_a_time);
 	ms = days * MS_PER_DAY + clock_ms - offset_minutes * INT64_C(60000);
-	if (ms < 0 || ms > TIME_MAX_MS)
-		return refuse(ret_why, "is not in the years 1970 to 9999");
+	if (ms < TIME_MIN_MS || ms > TIME_MAX_MS)
+		return refuse(ret_why, "is not in the years 0 to 9999");
 	*ret_ms = ms;
 	return 0;
 }
@@ -442,9 +451,9 @@ void time_format(int64_t ms, char out[TIME_TEXT_BYTES])
 	int year, month, day, of_day;
 	char *p = out;
 
-	ms = ms < 0 ? 0 : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
-	date_from_days(ms / MS_PER_DAY, &year, &month, &day);
-	of_day = (int)(ms % MS_PER_DAY);
+	ms = ms < TIME_MIN_MS ? TIME_MIN_MS : ms > TIME_MAX_MS ? TIME_MAX_MS : ms;
+	of_day = (int)((ms - TIME_MIN_MS) % MS_PER_DAY);
+	date_from_days((ms - of_day) / MS_PER_DAY, &year, &month, &day);
 	p = put_digits(p, year, 4);
 	*p++ = '-';
 	p = put_digits(p, month, 2);

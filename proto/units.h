@@ -37,11 +37,11 @@ void duration_format(int64_t us, struct buf *b);
 /*
  * RFC 3339 with an offset ("2026-11-20T10:00:00Z", "...+01:00", fractions
  * allowed and cut to milliseconds).  No offset, ":60" and impossible dates
- * are errors.  Milliseconds since 1970 UTC; years 1970 ... 9999.
+ * are errors.  Milliseconds since 1970 UTC, negative before; years 0 ... 9999.
  */
 int time_parse(const char *text, int64_t *ret_ms, const char **ret_why);
 /*
- * "2026-11-20T10:00:00.000Z".  What is outside the years 1970 ... 9999 is
+ * "2026-11-20T10:00:00.000Z".  What is outside the years 0 ... 9999 is
  * shown as the nearest that is inside.
  */
 #define TIME_TEXT_BYTES 32

@@ -128,6 +128,20 @@ class Edit(TestCase):
         job = self.assert_done(self.c.wait_one(number))
         self.assertGreaterEqual(parse_time(job["started_at"]), begun + 0.04)
 
+    def test_the_past_is_at_once(self):
+        for at, shown in (("2001-01-01T00:00:00Z", "2001-01-01T00:00:00.000Z"),
+                          ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500Z"),
+                          ("0001-01-01T00:00:00+01:00", "0000-12-31T23:00:00.000Z")):
+            with self.subTest(at):
+                job = self.c.wait_one(self.c.submit("timer", sleep=0, at=at)["id"])
+                self.assert_done(job)
+                self.assertEqual((job["spec"]["at"], job["due_at"]), (shown, None))
+                number = self.c.submit("timer", sleep=0, delay=3600)["id"]
+                self.c.call("job.update", {"id": number, "at": at})
+                self.assert_done(self.c.wait_one(number))
+                r = self.d.ctl("run", "timer", "--at", at, "0")
+                self.assertEqual(r.status, 0, r)
+
     def test_priority_is_what_counts(self):
         self.c.call("queue.set", {"name": "one", "limit": 1})
         self.c.call("queue.pause", {"name": "one"})
