@@ -47,19 +47,20 @@ static bool is_step_over(const struct step *st)
 	       st->n_rows >= STEP_ROWS;
 }
 
-/* false: it is not there, or *ret_rc. */
-static bool get_facts(struct store *s, struct candidate *c, int *ret_rc)
+/* One that is not there, which only damage does, is long over: nobody stops at it. */
+static int get_facts(struct store *s, struct candidate *c)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_END_FACTS);
+	int rc;
 
+	*c = (struct candidate){ .id = c->id, .due_ms = c->due_ms };
 	sql_int(stmt, 1, c->id);
-	if (!sql_row(stmt, ret_rc))
-		return false;
+	if (!sql_row(stmt, &rc))
+		return rc;
 	c->is_part = sqlite3_column_type(stmt, 0) != SQLITE_NULL;
 	c->has_keep = sqlite3_column_type(stmt, 1) != SQLITE_NULL;
 	c->ended_ms = sqlite3_column_int64(stmt, 2);
-	*ret_rc = sql_end(stmt);
-	return *ret_rc == SQLITE_OK;
+	return sql_end(stmt);
 }
 
 /* Is its time over, or are there too many? */
@@ -136,7 +137,9 @@ static bool next_expiry(struct store *s, struct candidate *c, int *ret_rc)
 	c->due_ms = sqlite3_column_int64(stmt, 0);
 	c->id = sqlite3_column_int64(stmt, 1);
 	*ret_rc = sql_end(stmt);
-	return *ret_rc == SQLITE_OK && get_facts(s, c, ret_rc);
+	if (*ret_rc == SQLITE_OK)
+		*ret_rc = get_facts(s, c);
+	return *ret_rc == SQLITE_OK;
 }
 
 /* Those whose time to be looked at has come. */
@@ -194,7 +197,9 @@ static bool next_end(struct store *s, struct step *st, int64_t *ret_seq, struct 
 			s->tally.history_seq = *ret_seq;
 	}
 	*ret_rc = sql_end(stmt);
-	return *ret_rc == SQLITE_OK && is_end && get_facts(s, ret, ret_rc);
+	if (*ret_rc == SQLITE_OK && is_end)
+		*ret_rc = get_facts(s, ret);
+	return *ret_rc == SQLITE_OK && is_end;
 }
 
 /* A part goes with its composition, and whoever has a keep goes by that. */

@@ -102,6 +102,28 @@ START_TEST(by_age)
 }
 END_TEST
 
+/* On damaged data: what is left of a job that is not there holds up nobody. */
+START_TEST(the_cursor_goes_past_lost_jobs)
+{
+	int64_t first = ended_at(1000), lost = ended_at(2000), last = ended_at(3000), kept;
+	struct store_prune p = at(10 * DAY_MS);
+	struct store_new_job job = fx_job();
+
+	job.keep_s = 60;
+	kept = end_at(job, 4000, 0);
+	ck_assert_int_eq(lost, 2);
+	fx_close();
+	fx_raw("DELETE FROM attempt WHERE job = 2; DELETE FROM doc WHERE job = 2;"
+	       "DELETE FROM job WHERE id = 2; INSERT INTO expiry VALUES (2, 1);");
+	fx_open();
+	p.keep_ms = DAY_MS;
+	ck_assert_uint_eq(prune(&p), 3);
+	ck_assert(!is_there(first));
+	ck_assert(!is_there(last));
+	ck_assert(!is_there(kept));
+}
+END_TEST
+
 START_TEST(for_ever)
 {
 	struct store_prune p = at(3650 * DAY_MS);
@@ -576,6 +598,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, by_age);
+	tcase_add_test(t, the_cursor_goes_past_lost_jobs);
 	tcase_add_test(t, for_ever);
 	tcase_add_test(t, by_number);
 	tcase_add_test(t, by_size);
