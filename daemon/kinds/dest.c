@@ -276,7 +276,8 @@ static int check_final_name(const struct dest *d, struct aw_err *err)
 		return aw_fail(err, AW_IO, "%s/%s is a folder", d->dir, d->name);
 	if (!(d->flags & DEST_OVERWRITE))
 		return aw_fail(err, AW_IO,
-			       "%s/%s exists already: remove it, or set \"overwrite\" to true",
+			       "%s/%s exists already: remove it, or set \"overwrite\" to true "
+			       "(awaitctl: --overwrite)",
 			       d->dir, d->name);
 	return 0;
 }
@@ -521,7 +522,8 @@ static int take_final_name(const struct dest *d, struct aw_err *err)
 	if (r == -EEXIST)
 		return aw_fail(err, AW_IO,
 			       "%s/%s appeared while the download ran and was left alone: "
-			       "remove it, or set \"overwrite\" to true",
+			       "remove it, or set \"overwrite\" to true "
+			       "(awaitctl: --overwrite)",
 			       d->dir, d->name);
 	if (r < 0)
 		return fail_io(err, -r, "rename the finished download to", d->dir, d->name);

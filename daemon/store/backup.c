@@ -204,7 +204,7 @@ static int refuse_taken(const struct store_backup *b, const char *state_dir, str
 	if (!b->overwrite)
 		return aw_fail(err, AW_CONFLICT,
 			       "%s is there already and was left as it is: choose another name, or "
-			       "set \"overwrite\" to true",
+			       "set \"overwrite\" to true (awaitctl: --overwrite)",
 			       b->path);
 	return 0;
 }
@@ -295,7 +295,7 @@ int store_backup_publish(struct store_backup *b, struct aw_err *err)
 	if (r == -EEXIST)
 		return aw_fail(err, AW_CONFLICT,
 			       "%s appeared meanwhile and was left as it is: choose another name, "
-			       "or set \"overwrite\" to true",
+			       "or set \"overwrite\" to true (awaitctl: --overwrite)",
 			       b->path);
 	return cannot_write(b, -r, err);
 }

@@ -78,7 +78,8 @@ class Backup(TestCase):
             f.write("mine")
         r = self.d.ctl("backup", self.copy)
         self.assertEqual((r.status, r.out), (4, ""))
-        self.assertIn("overwrite", r.err)
+        self.assertIn("--overwrite", r.err)
+        self.assertIn('"overwrite"', r.err)
         with open(self.copy, encoding="ascii") as f:
             self.assertEqual(f.read(), "mine")
         r = self.d.ctl("--json", "backup", "--overwrite", self.copy)

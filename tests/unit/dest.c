@@ -267,7 +267,8 @@ END_TEST
 START_TEST(existing_file_needs_overwrite)
 {
 	put_file(in_root("a"), "old");
-	expect_error(open_it("a", false), AW_IO, "overwrite");
+	expect_error(open_it("a", false), AW_IO,
+		     "set \"overwrite\" to true (awaitctl: --overwrite)");
 	ck_assert(!exists(in_root(".a.7.part")));
 	ck_assert_int_eq(open_it("a", true), 0);
 	expect_file(in_root("a"), "old");
