@@ -57,6 +57,11 @@ struct wall now_wall(void)
 	return (struct wall){ ns / 1000000 };
 }
 
+struct instant now_instant(void)
+{
+	return (struct instant){ .wall = now_wall(), .boot = now_boot() };
+}
+
 static char boot_id[BOOT_ID_LEN + 1];
 
 static void read_boot_id(void)

@@ -47,6 +47,32 @@ static inline bool mono_is_never(struct mono t)
 }
 
 /*
+ * A point in elapsed time that survives a reboot: in the boot in which it was
+ * written CLOCK_BOOTTIME decides, after that the wall clock (R5.1).
+ * boot.ns == 0: the wall clock decides always ("at").
+ */
+struct instant {
+	struct wall wall; /* ms; 0 = no instant */
+	struct boot boot; /* valid in this boot only; loaded as 0 when the boot has changed */
+};
+struct instant now_instant(void);
+/* @t + @us (>= 0).  Parts of a millisecond of wall time are rounded up: nothing is early. */
+static inline struct instant instant_add_us(struct instant t, int64_t us)
+{
+	t.wall.ms += (us + 999) / 1000;
+	if (t.boot.ns)
+		t.boot.ns += us * 1000;
+	return t;
+}
+/* From @from to @to, by the clock that decides for both. */
+static inline int64_t instant_elapsed_us(struct instant from, struct instant to)
+{
+	if (from.boot.ns && to.boot.ns)
+		return (to.boot.ns - from.boot.ns) / 1000;
+	return (to.wall.ms - from.wall.ms) * 1000;
+}
+
+/*
  * @ms from now, for waits of the kernel by CLOCK_MONOTONIC: always of the real
  * clock, since that is what it looks at.
  */

@@ -139,7 +139,7 @@ void run_over(struct run *run, int result)
 	loop_timer_cancel(&run->timeout);
 	run->is_over = true;
 	run->co_result = result;
-	run->ended = engine_now();
+	run->ended = now_instant();
 }
 
 static void attempt_main(void *arg)
@@ -148,7 +148,7 @@ static void attempt_main(void *arg)
 
 	run->has_run = true;
 	run->co_result = run->kind->co_run(&run->a, run->saved, run_err(run));
-	run->ended = engine_now();
+	run->ended = now_instant();
 }
 
 static void on_attempt_ended(void *arg, bool ran)
@@ -186,13 +186,6 @@ static void on_timeout(struct loop_timer *timer)
 	engine_decide(run->job);
 }
 
-static int64_t elapsed_us(struct instant from, struct instant to)
-{
-	if (from.boot.ns && to.boot.ns)
-		return (to.boot.ns - from.boot.ns) / 1000;
-	return (to.wall.ms - from.wall.ms) * 1000;
-}
-
 static void arm_timeout(struct run *run)
 {
 	int64_t left_us = run->a.doc.timeout_us;
@@ -201,7 +194,7 @@ static void arm_timeout(struct run *run)
 		return;
 	run->timeout.fn = on_timeout;
 	if (run->is_adopted) {
-		int64_t gone_us = elapsed_us(run->a.started, engine_now());
+		int64_t gone_us = instant_elapsed_us(run->a.started, now_instant());
 
 		left_us = gone_us < left_us ? left_us - gone_us : 0;
 	}
@@ -280,7 +273,7 @@ void run_go(struct run *run)
 		return;
 	}
 	/* What is due before its timeout cannot time out, however late we look at it. */
-	if (elapsed_us(run->a.started, due) > run->a.doc.timeout_us)
+	if (instant_elapsed_us(run->a.started, due) > run->a.doc.timeout_us)
 		arm_timeout(run);
 	/* It only waits: no stack, and no parsed document either. */
 	drop_doc(run);

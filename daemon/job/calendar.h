@@ -4,7 +4,6 @@
 
 #include "daemon/base/heap.h"
 #include "daemon/base/now.h"
-#include "daemon/store/store.h"
 
 /*
  * What is due when.  Pure: the caller says what time it is.  Two heaps,

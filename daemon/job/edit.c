@@ -119,7 +119,7 @@ void edit_begin(struct job *job)
 
 struct instant engine_due(int64_t delay_us, int64_t at_ms)
 {
-	return jobrows_due(delay_us, at_ms, engine_now());
+	return jobrows_due(delay_us, at_ms, now_instant());
 }
 
 struct look_up {

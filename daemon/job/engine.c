@@ -31,19 +31,6 @@
 
 struct engine engine;
 
-struct instant engine_now(void)
-{
-	return (struct instant){ .wall = now_wall(), .boot = now_boot() };
-}
-
-struct instant instant_add_us(struct instant t, int64_t us)
-{
-	t.wall.ms += us / 1000;
-	if (t.boot.ns)
-		t.boot.ns += us * 1000;
-	return t;
-}
-
 void engine_fly(struct store_op *op)
 {
 	engine.n_in_flight++;
@@ -197,7 +184,7 @@ struct transition *transition_new(struct job *job, enum job_state to)
 		.attempt = job->attempt,
 		.from = job->state,
 		.to = to,
-		.at = engine_now(),
+		.at = now_instant(),
 	};
 	return t;
 }
@@ -597,7 +584,7 @@ static void on_deadline(struct links *l)
 
 static bool run_calendar(void)
 {
-	struct instant now = engine_now();
+	struct instant now = now_instant();
 	struct heap_slot *due;
 
 	for (unsigned i = 0; i < DUE_PER_STEP; i++) {
@@ -611,7 +598,7 @@ static bool run_calendar(void)
 
 static bool run_deadlines(void)
 {
-	struct instant now = engine_now();
+	struct instant now = now_instant();
 	struct heap_slot *due;
 
 	for (unsigned i = 0; i < DUE_PER_STEP; i++) {

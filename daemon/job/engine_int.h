@@ -80,8 +80,6 @@ struct transition {
 };
 
 /* ---- engine.c ---- */
-struct instant engine_now(void);
-struct instant instant_add_us(struct instant t, int64_t us);
 struct job *engine_add_job(int64_t id, enum job_kind kind, const char *queue, int priority,
 			   uid_t uid);
 /* Its whole life's limit; an empty instant is none. */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/job/engine_int.h"
 #include "proto/buf.h"
 #include "proto/jobdefaults.h"
 #include "proto/xalloc.h"

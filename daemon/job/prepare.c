@@ -250,7 +250,7 @@ static void insert_parts(struct preparation *p)
 {
 	struct job *job = p->job;
 	struct jobrows r = {
-		.uid = job->uid, .gid = p->scope.gid, .at = engine_now(), .is_inside_other = true
+		.uid = job->uid, .gid = p->scope.gid, .at = now_instant(), .is_inside_other = true
 	};
 
 	jobrows_add_parts(&r, &p->doc, job->id, job->attempt + 1);

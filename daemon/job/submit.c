@@ -232,7 +232,7 @@ static void insert(struct submission *s, int result)
 		fail(s);
 		return;
 	}
-	s->at = engine_now();
+	s->at = now_instant();
 	if (count(s->docs, s->n) < SUBMISSION_LARGE) {
 		make_rows(s);
 		send(s);

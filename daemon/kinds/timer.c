@@ -12,14 +12,7 @@
  */
 static bool timer_due(struct attempt *a, struct instant *ret)
 {
-	int64_t sleep_us = jobdoc_duration_us(a->doc.spec, "sleep", 0);
-	struct instant t = a->started;
-
-	/* Round up: a timer is never early, not even by the part of a millisecond. */
-	t.wall.ms += (sleep_us + 999) / 1000;
-	if (t.boot.ns)
-		t.boot.ns += sleep_us * 1000;
-	*ret = t;
+	*ret = instant_add_us(a->started, jobdoc_duration_us(a->doc.spec, "sleep", 0));
 	return true;
 }
 

@@ -111,16 +111,6 @@ void store_submit(struct store *store, struct store_op *op);
 
 /* ---- what a job is, in the store ---- */
 
-/*
- * A point in elapsed time that survives a reboot: in the boot in which it was
- * written CLOCK_BOOTTIME decides, after that the wall clock (R5.1).
- * boot.ns == 0: the wall clock decides always ("at").
- */
-struct instant {
-	struct wall wall; /* ms; 0 = no instant */
-	struct boot boot; /* valid in this boot only; loaded as 0 when the boot has changed */
-};
-
 /* A place in a request that says "none". */
 #define STORE_NO_PLACE SIZE_MAX
 

@@ -63,6 +63,23 @@ START_TEST(boot_id_is_one_uuid)
 }
 END_TEST
 
+START_TEST(instants_are_never_early)
+{
+	const struct instant here = { .wall = { 1000 }, .boot = { 5000 } },
+			     elsewhere = { { 1000 }, { 0 } };
+	struct instant later = instant_add_us(here, 1500001);
+
+	ck_assert_int_eq(later.wall.ms, 2501); /* the part of a millisecond is a whole one */
+	ck_assert_int_eq(later.boot.ns, 1500006000);
+	ck_assert_int_eq(instant_elapsed_us(here, later), 1500001);
+	/* Of another boot: it is the wall clock that tells. */
+	later = instant_add_us(elsewhere, 2000);
+	ck_assert_int_eq(later.wall.ms, 1002);
+	ck_assert_int_eq(later.boot.ns, 0);
+	ck_assert_int_eq(instant_elapsed_us(here, later), 2000);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("now");
@@ -72,6 +89,7 @@ int main(void)
 	tcase_add_test(tc, fake_moves_only_when_told);
 	tcase_add_test(tc, adding_ends_at_never);
 	tcase_add_test(tc, boot_id_is_one_uuid);
+	tcase_add_test(tc, instants_are_never_early);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }
