@@ -192,7 +192,6 @@ static void __attribute__((noreturn)) child_fail(int report_fd, enum msg_stage s
 	_exit(127);
 }
 
-/* Ignored ones too: CLONE_CLEAR_SIGHAND and execve both leave an ignored SIGPIPE ignored. */
 /*
  * The two that the C library keeps for itself and sigaction() refuses: its
  * posix_spawn(), by which make and others start us, leaves them ignored.
@@ -210,6 +209,7 @@ static void default_internal_signals(void)
 		(void)syscall(SYS_rt_sigaction, signo, &deflt, NULL, sizeof(deflt.mask));
 }
 
+/* Ignored ones too: CLONE_CLEAR_SIGHAND and execve both leave an ignored SIGPIPE ignored. */
 static void default_signals(void)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL };
