@@ -137,7 +137,7 @@ void prepare_begin(struct job *job);
  * The document with the results that @scope has in place of its references: text, to
  * free.  NULL with the reason in @err.
  */
-char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err *err);
+char *prepare_resolve(const struct store_scope *scope, struct aw_err *err);
 
 /* ---- ending.c ---- */
 /* What was asked of an attempt that is to stop. */

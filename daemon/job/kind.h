@@ -13,12 +13,6 @@
 struct job;
 struct parts;
 
-/* Who is it that submits, for checks that depend on it. */
-struct kind_check {
-	uid_t uid;
-	gid_t gid;
-};
-
 /*
  * One attempt of a job: what a kind sees.  It lives from the commit of
  * "running" until the commit of what came after.
@@ -65,7 +59,7 @@ struct kind {
 	 * for the configuration; must not touch the file system.
 	 * Loop's stack.  0 or -EINVAL with @err.  NULL = nothing to check.
 	 */
-	int (*check)(struct jobdoc *d, const struct kind_check *who, struct aw_err *err);
+	int (*check)(struct jobdoc *d, struct aw_err *err);
 
 	/*
 	 * The instant before which co_run need not run at all, so that an

@@ -79,13 +79,12 @@ static int resolve(const struct store_scope *scope, const struct jobdoc *d, stru
 	return r;
 }
 
-static int check_kind(struct jobdoc *d, uid_t uid, struct aw_err *err)
+static int check_kind(struct jobdoc *d, struct aw_err *err)
 {
-	const struct kind_check who = { .uid = uid };
 	const struct kind *kind = kinds[d->kind];
 	struct aw_err why = { 0 };
 
-	if (!kind->check || kind->check(d, &who, &why) == 0)
+	if (!kind->check || kind->check(d, &why) == 0)
 		return 0;
 	aw_fail(err, AW_NEEDS, "with the results in their places the document is not valid: %s",
 		why.message);
@@ -94,7 +93,7 @@ static int check_kind(struct jobdoc *d, uid_t uid, struct aw_err *err)
 	return -EINVAL;
 }
 
-char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err *err)
+char *prepare_resolve(const struct store_scope *scope, struct aw_err *err)
 {
 	struct jobdoc stored = { 0 }, resolved = { 0 };
 	char *text = NULL;
@@ -102,7 +101,7 @@ char *prepare_resolve(const struct store_scope *scope, uid_t uid, struct aw_err 
 	if (jobdoc_load(scope->spec, scope->spec_len, &stored, err) < 0)
 		return NULL;
 	if (resolve(scope, &stored, &resolved, err) == 0) {
-		if (check_kind(&resolved, uid, err) == 0)
+		if (check_kind(&resolved, err) == 0)
 			text = buf_json_text(resolved.spec);
 		jobdoc_fini(&resolved);
 	}
@@ -309,7 +308,7 @@ static void on_scope(struct store_op *op)
 		return;
 	}
 	if (is_sound && job->wants_scope) {
-		p->spec = prepare_resolve(&p->scope, job->uid, &err);
+		p->spec = prepare_resolve(&p->scope, &err);
 		p->results = results_of(&p->scope);
 		if (!p->spec) {
 			waiting_fail(job, &err);

@@ -119,7 +119,7 @@ static void resolve(struct recovery *r)
 
 	if (!r->scope.spec)
 		return;
-	spec = prepare_resolve(&r->scope, r->job->uid, &err);
+	spec = prepare_resolve(&r->scope, &err);
 	aw_err_fini(&err);
 	if (!spec)
 		return; /* as it stands, then */

@@ -34,7 +34,6 @@ static int refuse(struct submission *s, size_t i)
 
 static int check_one(struct submission *s, struct jobdoc *d)
 {
-	const struct kind_check who = { .uid = s->uid, .gid = s->gid };
 	const struct kind *kind = kinds[d->kind];
 
 	if (!kind)
@@ -46,7 +45,7 @@ static int check_one(struct submission *s, struct jobdoc *d)
 				  "there is no queue of that name; create it with \"awaitctl queue "
 				  "set NAME --limit N\"");
 	/* What refers to results is checked when they are there. */
-	return kind->check && !d->has_refs ? kind->check(d, &who, &s->err) : 0;
+	return kind->check && !d->has_refs ? kind->check(d, &s->err) : 0;
 }
 
 static int check_document(struct submission *s, struct jobdoc *d)

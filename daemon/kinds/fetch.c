@@ -413,14 +413,13 @@ static int co_fetch_run(struct attempt *a, const json_t *saved, struct aw_err *e
 	return r;
 }
 
-static int fetch_check(struct jobdoc *d, const struct kind_check *who, struct aw_err *err)
+static int fetch_check(struct jobdoc *d, struct aw_err *err)
 {
 	const char *output = jobdoc_string(d->spec, "output", NULL);
 	const char *method = jobdoc_string(d->spec, "method", NULL);
 	char *path;
 	int r = xfer_check_url(jobdoc_string(d->spec, "url", ""), err);
 
-	(void)who;
 	if (r < 0)
 		return r;
 	if (method && strcmp(method, "HEAD") == 0 && jobdoc_string(d->spec, "checksum", NULL))

@@ -361,12 +361,11 @@ static int end_lost(void *arg)
 /* ---- the document ---- */
 
 /* More open files than we may have ourselves are not ours to give. */
-static int worker_check(struct jobdoc *d, const struct kind_check *who, struct aw_err *err)
+static int worker_check(struct jobdoc *d, struct aw_err *err)
 {
 	int64_t n_files = jobdoc_integer(limits_of(d->spec), "files", 0);
 	struct rlimit own;
 
-	(void)who;
 	if (!n_files || getrlimit(RLIMIT_NOFILE, &own) < 0 || (rlim_t)n_files <= own.rlim_max)
 		return 0;
 	return aw_fail_at(err, AW_PARAMS, "/limits/files",

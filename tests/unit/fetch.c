@@ -358,7 +358,7 @@ START_TEST(check_refuses_bad_documents)
 	d.spec = json_pack("{s:s}", "url", bad[_i].url);
 	if (bad[_i].key)
 		json_object_set_new(d.spec, bad[_i].key, json_string(bad[_i].value));
-	ck_assert_int_eq(kind_fetch.check(&d, &(struct kind_check){ 0 }, &err), -EINVAL);
+	ck_assert_int_eq(kind_fetch.check(&d, &err), -EINVAL);
 	ck_assert_int_eq(err.code, AW_PARAMS);
 	ck_assert_str_eq(err.path, bad[_i].path);
 	aw_err_fini(&err);

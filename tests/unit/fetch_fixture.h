@@ -205,7 +205,6 @@ static inline char *in_root(const char *rel)
 /* A job document: @url and then json_pack's "{...}" of further keys.  Takes @more. */
 static inline int make_doc(struct run *r, const char *url, json_t *more)
 {
-	const struct kind_check who = { .uid = geteuid() };
 	json_t *doc = json_pack("{s:s, s:s}", "kind", "fetch", "url", url);
 	int result;
 
@@ -215,7 +214,7 @@ static inline int make_doc(struct run *r, const char *url, json_t *more)
 	result = jobdoc_check(doc, "", 0, &r->a.doc, &r->err);
 	ck_assert_msg(result == 0, "%s %s", r->err.path, r->err.message);
 	json_decref(doc);
-	return kind_fetch.check(&r->a.doc, &who, &r->err);
+	return kind_fetch.check(&r->a.doc, &r->err);
 }
 
 static inline struct run *run_new(const char *url, json_t *more)
