@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@ struct minder {
 	bool has_ended_itself; /* nobody had asked it to */
 	bool has_children;
 	int status;
+	struct rusage usage; /* of all that were reaped */
 	/* How long output may come after the main process ended (a grandchild holds the pipe). */
 	int64_t drain_us;
 	struct mono drain_end;
@@ -64,6 +66,8 @@ struct minder {
 };
 
 static char read_buffer[READ_BYTES];
+/* The start of any attempt but the first: what it says is used until that is over. */
+static char start_packet[MINDER_START_BYTES];
 
 static struct mono earlier(struct mono a, struct mono b)
 {
@@ -126,24 +130,32 @@ static void send_failed(struct minder *m, enum msg_stage stage, int error)
 	send_msg(m, &msg);
 }
 
+static bool is_open(const struct minder *m)
+{
+	return m->streams[0].fd >= 0 || m->streams[1].fd >= 0;
+}
+
 static int64_t tv_us(struct timeval tv)
 {
 	return (int64_t)tv.tv_sec * 1000000 + tv.tv_usec;
+}
+
+/* Is nothing of the attempt left here that could mix with another one? */
+static bool is_free(const struct minder *m)
+{
+	return m->sock >= 0 && m->has_ended_itself && !m->has_children && !m->is_stopping &&
+	       !m->is_killing && m->n_leftovers == 0 && !is_open(m);
 }
 
 static void send_exited(struct minder *m)
 {
 	struct msg msg = { .type = SUP_EXITED };
 	struct msg_exited *e = &msg.exited;
-	struct rusage usage;
 
-	/* All that were reaped here are of this attempt. */
-	if (getrusage(RUSAGE_CHILDREN, &usage) == 0) {
-		e->user_us = tv_us(usage.ru_utime);
-		e->system_us = tv_us(usage.ru_stime);
-		e->max_rss_bytes = (int64_t)usage.ru_maxrss * 1024;
-	}
-	e->flags = m->was_killed ? SUP_EXITED_KILLED : 0;
+	e->user_us = tv_us(m->usage.ru_utime);
+	e->system_us = tv_us(m->usage.ru_stime);
+	e->max_rss_bytes = (int64_t)m->usage.ru_maxrss * 1024;
+	e->flags = (m->was_killed ? SUP_EXITED_KILLED : 0) | (is_free(m) ? SUP_EXITED_FREE : 0);
 	e->exit_status = WIFEXITED(m->status) ? WEXITSTATUS(m->status) : -1;
 	e->term_signal = WIFSIGNALED(m->status) ? WTERMSIG(m->status) : 0;
 	e->n_leftovers = (uint32_t)m->n_leftovers;
@@ -170,11 +182,6 @@ static void read_stream(struct minder *m, struct stream *s)
 		if (n < (ssize_t)sizeof(read_buffer))
 			return;
 	}
-}
-
-static bool is_open(const struct minder *m)
-{
-	return m->streams[0].fd >= 0 || m->streams[1].fd >= 0;
 }
 
 /*
@@ -212,16 +219,27 @@ static void tell_growth(struct minder *m)
 
 /* ---- the tree ---- */
 
+/* Of one that was reaped, with whatever it had reaped itself. */
+static void add_usage(struct rusage *sum, const struct rusage *r)
+{
+	timeradd(&sum->ru_utime, &r->ru_utime, &sum->ru_utime);
+	timeradd(&sum->ru_stime, &r->ru_stime, &sum->ru_stime);
+	if (r->ru_maxrss > sum->ru_maxrss)
+		sum->ru_maxrss = r->ru_maxrss;
+}
+
 /*
  * Everything that has ended.  Only this loop reaps, so a number that has not
  * been reaped here still is the process we mean (R3.6).
  */
 static void reap(struct minder *m)
 {
+	struct rusage usage;
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+	while ((pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0) {
+		add_usage(&m->usage, &usage);
 		if (pid != m->pid)
 			continue;
 		m->status = status;
@@ -340,10 +358,13 @@ static void read_socket(struct minder *m)
 		on_supervisor_gone(m);
 		return;
 	}
-	if (msg.type == SUP_KILL)
-		begin_stop(m, msg.kill_grace_us);
-	else if (msg.type == SUP_ACK)
-		m->grew_in_flight = false;
+	/* What was meant for the attempt before this one came too late. */
+	if (msg.job == m->job && msg.attempt == m->attempt) {
+		if (msg.type == SUP_KILL)
+			begin_stop(m, msg.kill_grace_us);
+		else if (msg.type == SUP_ACK)
+			m->grew_in_flight = false;
+	}
 	msg_fini(&msg);
 }
 
@@ -419,16 +440,47 @@ static bool start(struct minder *m, const struct msg_start *s)
 	return true;
 }
 
-void minder_run(int fd, const struct msg *msg)
+/* One attempt, from its start to its end.  Returns whether the next one may come. */
+static bool mind(int sock, int signal_fd, const struct msg *msg)
 {
 	struct minder m = {
 		.job = msg->job,
 		.attempt = msg->attempt,
-		.sock = fd,
+		.sock = sock,
+		.signal_fd = signal_fd,
 		.kill_at = MONO_NEVER,
 		.streams = { { .fd = -1 }, { .fd = -1 } },
 		.log = { .fd = -1 },
 	};
+
+	if (!start(&m, &msg->start))
+		return false;
+	reap(&m);
+	while (!is_over(&m))
+		turn(&m);
+	read_rest(&m);
+	outlog_close(&m.log);
+	send_exited(&m);
+	return is_free(&m);
+}
+
+/* Wait for it, while a kill or an ack may still come that crossed the exit.  False: no more. */
+static bool next_start(int sock, struct msg *ret)
+{
+	for (;;) {
+		ssize_t n = recv(sock, start_packet, sizeof(start_packet), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || msg_decode_packet(start_packet, (size_t)n, ret) < 0)
+			return false;
+		if (ret->type == SUP_START)
+			return true;
+	}
+}
+
+static int become_reaper(int *ret_signal_fd)
+{
 	sigset_t child;
 
 	/*
@@ -438,18 +490,27 @@ void minder_run(int fd, const struct msg *msg)
 	prctl(PR_SET_NAME, "worker-minder", 0, 0, 0);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	m.signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m.signal_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
-		send_failed(&m, STAGE_FORK, -errno);
+	*ret_signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (*ret_signal_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+void minder_run(int fd, const struct msg *first)
+{
+	struct msg next;
+	int signal_fd, r = become_reaper(&signal_fd);
+
+	if (r < 0) {
+		send_failed(&(struct minder){ .job = first->job,
+					      .attempt = first->attempt,
+					      .sock = fd },
+			    STAGE_FORK, r);
 		_exit(0);
 	}
-	if (!start(&m, &msg->start))
+	if (!mind(fd, signal_fd, first))
 		_exit(0);
-	reap(&m);
-	while (!is_over(&m))
-		turn(&m);
-	read_rest(&m);
-	outlog_close(&m.log);
-	send_exited(&m);
+	while (next_start(fd, &next) && mind(fd, signal_fd, &next))
+		msg_fini(&next);
 	_exit(0);
 }

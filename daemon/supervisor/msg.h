@@ -93,6 +93,7 @@ struct msg_failed {
 enum {
 	SUP_EXITED_LOST = 1 << 0,   /* whoever watched it was killed: the status is not known */
 	SUP_EXITED_KILLED = 1 << 1, /* politeness did not do, SIGKILL was needed */
+	SUP_EXITED_FREE = 1 << 2,   /* to the supervisor alone: its minder waits for a start */
 };
 
 struct msg_exited {

@@ -30,13 +30,18 @@
 /* Strays are killed again this often. */
 #define STRAYS_EVERY_MS 20
 #define STUCK_US 5000000
+/* Free minders are kept so long for the next starts, and so many of them. */
+#define FREE_US 2000000
+#define FREE_MAX 16
 /* When the daemon is gone and something cannot be killed, we go all the same. */
 #define ENDING_MAX_US 30000000
 
-/* An attempt and the process that minds it. */
+/* An attempt and the process that minds it; with is_over the last one that it minded. */
 struct link {
 	struct list all;    /* of router.links, or of router.lost */
 	struct list bucket; /* by job and attempt */
+	struct list free;   /* of router.free: it waits for another attempt */
+	struct mono free_since;
 	int64_t job;
 	uint32_t attempt;
 	pid_t pid;
@@ -49,6 +54,8 @@ struct link {
 struct router {
 	int sock, signal_fd, epoll_fd;
 	struct list links, lost;
+	struct list free; /* those that are free, the latest last */
+	unsigned n_free;
 	struct list buckets[N_BUCKETS];
 	struct msgbuf in, out;
 	bool has_hello, wants_out, must_reap;
@@ -87,8 +94,18 @@ static struct link *find_pid(struct router *r, pid_t pid)
 	return NULL;
 }
 
+static void take_from_free(struct router *r, struct link *l)
+{
+	if (list_is_empty(&l->free))
+		return;
+	list_remove(&l->free);
+	r->n_free--;
+}
+
+/* A free minder ends when it sees that. */
 static void close_link(struct router *r, struct link *l)
 {
+	take_from_free(r, l);
 	if (l->fd < 0)
 		return;
 	/* Closing alone is not enough: a minder that has just been forked may still hold a copy. */
@@ -190,13 +207,46 @@ static int start_minder(struct router *r, const struct msg *m, struct link **ret
 	}
 	l = xmalloc(sizeof(*l));
 	*l = (struct link){ .job = m->job, .attempt = m->attempt, .pid = pid, .fd = fds[0] };
+	list_init(&l->free);
 	list_add_tail(&r->links, &l->all);
 	list_add_tail(bucket_of(r, l->job, l->attempt), &l->bucket);
 	*ret = l;
 	return 0;
 }
 
-static int on_start(struct router *r, const struct msg *m)
+static void set_free(struct router *r, struct link *l)
+{
+	if (r->n_free >= FREE_MAX || r->is_ending) {
+		close_link(r, l);
+		return;
+	}
+	l->free_since = now_mono();
+	list_add_tail(&r->free, &l->free);
+	r->n_free++;
+}
+
+/* The one that was busy last, so that those that are too many come of age. */
+static bool give_to_free(struct router *r, const struct msg *m, const char *bytes, size_t len)
+{
+	while (len <= MINDER_START_BYTES && r->n_free > 0) {
+		struct link *l = container_of(r->free.prev, struct link, free);
+
+		if (send(l->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
+			close_link(r, l); /* it was killed, and will be reaped */
+			continue;
+		}
+		take_from_free(r, l);
+		l->job = m->job;
+		l->attempt = m->attempt;
+		l->is_over = false;
+		list_remove(&l->bucket);
+		list_add_tail(bucket_of(r, l->job, l->attempt), &l->bucket);
+		return true;
+	}
+	return false;
+}
+
+static int on_start(struct router *r, const struct msg *m, const char *bytes, size_t len)
 {
 	struct msg failed = { .type = SUP_FAILED, .job = m->job, .attempt = m->attempt };
 	struct link *l = NULL;
@@ -204,6 +254,8 @@ static int on_start(struct router *r, const struct msg *m)
 
 	if (find_link(r, m->job, m->attempt))
 		return -EBADMSG;
+	if (give_to_free(r, m, bytes, len))
+		return 0;
 	result = start_minder(r, m, &l);
 	if (result == 0) {
 		/*
@@ -248,7 +300,7 @@ static ssize_t receive(const struct link *l, char *packet, size_t size)
 	return n;
 }
 
-/* One packet, to the daemon as it is.  False: there was none. */
+/* One message, to the daemon.  False: there was none. */
 static bool pass_up(struct router *r, struct link *l)
 {
 	char packet[SUP_SMALL_BYTES];
@@ -269,8 +321,12 @@ static bool pass_up(struct router *r, struct link *l)
 		close_link(r, l);
 		return false;
 	}
-	msgbuf_add(&r->out, packet, (size_t)n);
 	l->is_over = m.type == SUP_FAILED || m.type == SUP_EXITED;
+	if (m.type == SUP_EXITED && m.exited.flags & SUP_EXITED_FREE) {
+		m.exited.flags &= ~(uint32_t)SUP_EXITED_FREE;
+		set_free(r, l);
+	}
+	tell(r, &m);
 	return true;
 }
 
@@ -376,7 +432,7 @@ static int on_message(struct router *r, const struct msg *m, const char *bytes, 
 	}
 	switch (m->type) {
 	case SUP_START:
-		return on_start(r, m);
+		return on_start(r, m, bytes, len);
 	case SUP_KILL:
 	case SUP_ACK:
 		pass_down(r, m, bytes, len);
@@ -434,6 +490,24 @@ static void read_daemon(struct router *r)
 
 /* ---- the loop ---- */
 
+static void end_old_free(struct router *r)
+{
+	while (r->n_free > 0) {
+		struct link *l = container_of(r->free.next, struct link, free);
+
+		if (now_mono().ns < mono_add_us(l->free_since, FREE_US).ns)
+			return;
+		close_link(r, l);
+	}
+}
+
+static int timeout_ms(const struct router *r)
+{
+	if (!list_is_empty(&r->lost) || r->is_ending)
+		return STRAYS_EVERY_MS;
+	return r->n_free > 0 ? FREE_US / 1000 : -1;
+}
+
 static void read_signals(struct router *r)
 {
 	struct signalfd_siginfo info[8];
@@ -446,8 +520,7 @@ static void read_signals(struct router *r)
 static void turn(struct router *r)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	bool is_waiting = !list_is_empty(&r->lost) || r->is_ending;
-	int n = epoll_wait(r->epoll_fd, events, EVENTS_PER_TURN, is_waiting ? STRAYS_EVERY_MS : -1);
+	int n = epoll_wait(r->epoll_fd, events, EVENTS_PER_TURN, timeout_ms(r));
 
 	for (int i = 0; i < n; i++) {
 		void *ptr = events[i].data.ptr;
@@ -463,6 +536,7 @@ static void turn(struct router *r)
 	if (r->must_reap)
 		reap(r);
 	r->must_reap = false;
+	end_old_free(r);
 	mind_strays(r);
 	flush_out(r);
 }
@@ -501,6 +575,7 @@ int router_run(int fd)
 
 	list_init(&r.links);
 	list_init(&r.lost);
+	list_init(&r.free);
 	for (int i = 0; i < N_BUCKETS; i++)
 		list_init(&r.buckets[i]);
 	result = open_fds(&r);

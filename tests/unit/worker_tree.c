@@ -241,14 +241,19 @@ static void wait_for_state(pid_t pid, char state)
 	}
 }
 
-/* What the minder says last counts, though it ends without having read all we sent to it. */
+/*
+ * What the minder says last counts, though it has not read all we sent to it: with a leftover
+ * it ends then, else it is free and what it reads later is for an attempt that is over.
+ */
 START_TEST(messages_cross_an_end)
 {
+	bool has_leftover = _i;
 	struct tree_stat st;
 	struct msg m;
 	struct msg_exited e;
 
-	run_script(1, "kill -STOP $$; exit 3");
+	run_script(1, has_leftover ? "sleep $1 >/dev/null 2>&1 & kill -STOP $$; exit 3"
+				   : "kill -STOP $$; exit 3");
 	m = expect(SUP_STARTED);
 	wait_for_state(m.started.pid, 'T');
 	ck_assert_int_eq(tree_read_stat(m.started.pid, &st), 0);
@@ -263,11 +268,121 @@ START_TEST(messages_cross_an_end)
 	ck_assert_int_eq(kill(m.started.pid, SIGCONT), 0);
 	wait_for_state(m.started.pid, 'Z');
 	ck_assert_int_eq(kill(st.ppid, SIGCONT), 0);
-	wait_for_state(st.ppid, 'Z');
+	if (has_leftover)
+		wait_for_state(st.ppid, 'Z');
 	ck_assert_int_eq(kill(supervisor, SIGCONT), 0);
 	e = expect_exited();
-	ck_assert_uint_eq(e.flags, 0);
+	ck_assert_uint_eq(e.flags, has_leftover ? SUP_EXITED_KILLED : 0);
 	ck_assert_int_eq(e.exit_status, 3);
+	run_script(3, "exit 4");
+	expect(SUP_STARTED);
+	ck_assert_int_eq(expect_exited().exit_status, 4);
+}
+END_TEST
+
+/* ---- minders that are used again ---- */
+
+/* Run @script, which says who its parent is; the minder's pid. */
+static pid_t minder_of(int64_t job, const char *script)
+{
+	struct output_read r;
+	pid_t pid;
+
+	run_script(job, script);
+	expect(SUP_STARTED);
+	expect_exited();
+	r = output(job, OUTPUT_BOTH);
+	pid = (pid_t)strtol(r.data, NULL, 10);
+	output_read_fini(&r);
+	ck_assert_int_gt(pid, 1);
+	return pid;
+}
+
+START_TEST(a_free_minder_is_used_again)
+{
+	pid_t first = minder_of(1, "echo $PPID");
+
+	ck_assert_int_eq(minder_of(2, "echo $PPID; exit 3"), first);
+	ck_assert_int_eq(minder_of(3, "echo $PPID; kill -KILL $$"), first);
+	ck_assert_int_eq(minder_of(4, "echo $PPID"), first);
+}
+END_TEST
+
+START_TEST(what_was_used_is_counted_by_attempt)
+{
+	struct msg_exited big, small;
+
+	run_script(1, "n=0; while [ $n -lt 100000 ]; do n=$((n+1)); done; "
+		      "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ${#x}");
+	expect(SUP_STARTED);
+	big = expect_exited();
+	ck_assert_int_eq(big.output_bytes, 9);
+	run_script(2, "exit 0");
+	expect(SUP_STARTED);
+	small = expect_exited();
+	ck_assert_int_gt(big.max_rss_bytes, 20000000);
+	ck_assert_int_lt(small.max_rss_bytes, 20000000);
+	ck_assert_int_gt(big.user_us + big.system_us, small.user_us + small.system_us);
+	ck_assert_int_eq(small.output_bytes, 0);
+}
+END_TEST
+
+START_TEST(one_that_saw_anything_odd_is_not_used_again)
+{
+	pid_t first = minder_of(1, "sleep $1 >/dev/null 2>&1 & echo $PPID"), second;
+
+	second = minder_of(2, "echo $PPID");
+	ck_assert_int_ne(second, first);
+	run_script(3, "exec sleep $1");
+	expect(SUP_STARTED);
+	kill_job(3, 0);
+	expect_exited();
+	ck_assert_int_ne(minder_of(4, "echo $PPID"), second);
+}
+END_TEST
+
+static void wait_until_gone(pid_t pid)
+{
+	int64_t end = now_ms() + WAIT_MS;
+	struct tree_stat st;
+
+	while (tree_read_stat(pid, &st) == 0) {
+		ck_assert_int_lt(now_ms(), end);
+		poll(NULL, 0, 5);
+	}
+}
+
+START_TEST(a_free_minder_is_killed)
+{
+	pid_t first = minder_of(1, "echo $PPID");
+
+	ck_assert_int_eq(kill(first, SIGKILL), 0);
+	wait_until_gone(first);
+	ck_assert_int_ne(minder_of(2, "echo $PPID"), first);
+}
+END_TEST
+
+/* It is there for the next start, not for ever. */
+START_TEST(a_free_minder_ends_after_a_while)
+{
+	wait_until_gone(minder_of(1, "echo $PPID"));
+	minder_of(2, "echo $PPID");
+}
+END_TEST
+
+/* More than a minder takes in a message: it gets one of its own. */
+START_TEST(a_long_start_is_no_matter)
+{
+	cleanup_free char *text = xmalloc(200001);
+	const char *argv[] = { "wc", "-c", NULL };
+
+	minder_of(1, "echo $PPID");
+	memset(text, 'x', 200000);
+	text[200000] = '\0';
+	run_program(2, argv, "/", text);
+	expect(SUP_STARTED);
+	ck_assert_int_eq(expect_exited().exit_status, 0);
+	expect_output(2, "200000\n");
 }
 END_TEST
 
@@ -398,7 +513,13 @@ static void add_tests(TCase *t)
 	tcase_add_test(t, a_grandchild_without_the_pipe);
 	tcase_add_test(t, a_hundred_at_once);
 	tcase_add_test(t, the_minder_is_killed);
-	tcase_add_test(t, messages_cross_an_end);
+	tcase_add_loop_test(t, messages_cross_an_end, 0, 2);
+	tcase_add_test(t, a_free_minder_is_used_again);
+	tcase_add_test(t, what_was_used_is_counted_by_attempt);
+	tcase_add_test(t, one_that_saw_anything_odd_is_not_used_again);
+	tcase_add_test(t, a_free_minder_is_killed);
+	tcase_add_test(t, a_free_minder_ends_after_a_while);
+	tcase_add_test(t, a_long_start_is_no_matter);
 	tcase_add_test(t, the_supervisor_is_killed);
 	tcase_add_test(t, the_daemon_is_killed);
 	tcase_add_test(t, nonsense_ends_the_connection);
