@@ -89,38 +89,37 @@ static void remove_file(int64_t id, uint32_t attempt, const char *suffix)
 	(void)unlink(path);
 }
 
-static void rename_file(int64_t id, uint32_t from, uint32_t to, const char *suffix)
-{
-	cleanup_free char *old = jobdir_path(id, from, suffix);
-	cleanup_free char *new = jobdir_path(id, to, suffix);
-
-	(void)!rename(old, new);
-}
-
-void jobdir_hand_on(int64_t id, uint32_t attempt, const char *suffix, bool keep)
+uint32_t jobdir_latest(int64_t id, uint32_t before, const char *suffix)
 {
 	cleanup_free char *folder = folder_of(id);
 	DIR *dir = opendir(folder);
 	const struct dirent *e;
-	uint32_t last = 0;
+	uint32_t latest = 0;
 
 	if (!dir)
-		return;
+		return 0;
 	while ((e = readdir(dir))) {
 		uint32_t n = attempt_of(e->d_name, suffix), earlier = n;
 
-		if (n == 0 || n >= attempt)
+		if (n == 0 || n >= before)
 			continue;
-		if (keep && n > last) {
-			earlier = last;
-			last = n;
+		if (n > latest) {
+			earlier = latest;
+			latest = n;
 		}
 		if (earlier)
 			remove_file(id, earlier, suffix);
 	}
 	closedir(dir);
-	if (last)
-		rename_file(id, last, attempt, suffix);
+	return latest;
+}
+
+void jobdir_drop(int64_t id, uint32_t before, const char *suffix)
+{
+	uint32_t latest = jobdir_latest(id, before, suffix);
+
+	if (latest)
+		remove_file(id, latest, suffix);
 }
 
 static int empty_folder(DIR *dir)

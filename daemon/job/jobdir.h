@@ -2,7 +2,6 @@
 #ifndef DAEMON_JOB_JOBDIR_H
 #define DAEMON_JOB_JOBDIR_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -26,10 +25,12 @@ int jobdir_make(int64_t id);
  */
 int64_t jobdir_bytes(int64_t id);
 /*
- * Of the files with @suffix that attempts before @attempt left, let the last one be that
- * of @attempt, if @keep; the others are removed.  Blocks.
+ * The latest attempt before @before that left a file with @suffix, 0 = none; such
+ * files of earlier ones are removed.  Blocks.
  */
-void jobdir_hand_on(int64_t id, uint32_t attempt, const char *suffix, bool keep);
+uint32_t jobdir_latest(int64_t id, uint32_t before, const char *suffix);
+/* Remove the files with @suffix of attempts before @before.  Blocks. */
+void jobdir_drop(int64_t id, uint32_t before, const char *suffix);
 /*
  * Remove the folder of @id and what is in it.  Blocks.  0 (also when there was none) or
  * negative errno.

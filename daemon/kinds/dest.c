@@ -453,6 +453,15 @@ int dest_write(struct dest *d, const void *data, size_t len, struct aw_err *err)
 	return 0;
 }
 
+int dest_move(struct dest *d, const char *name, struct aw_err *err)
+{
+	if (renameat(d->dir_fd, d->name, d->dir_fd, name) < 0)
+		return fail_io(err, errno, "rename", d->dir, d->name);
+	free(d->name);
+	d->name = xstrdup(name);
+	return 0;
+}
+
 int dest_cut(struct dest *d, int64_t size_bytes, struct aw_err *err)
 {
 	if (ftruncate(d->fd, size_bytes) < 0 || lseek(d->fd, size_bytes, SEEK_SET) < 0)

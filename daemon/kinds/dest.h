@@ -63,6 +63,9 @@ MUST_USE int dest_open(struct dest *d, const char *path, char *const *roots, int
  */
 MUST_USE int dest_open_body(struct dest *d, const char *path, unsigned flags, struct aw_err *err);
 
+/* The file gets this name in its folder, also in place of another one: a body has no other. */
+MUST_USE int dest_move(struct dest *d, const char *name, struct aw_err *err);
+
 /* Let the first @size_bytes be all there is; what is written comes behind them. */
 MUST_USE int dest_cut(struct dest *d, int64_t size_bytes, struct aw_err *err);
 

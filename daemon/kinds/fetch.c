@@ -137,8 +137,9 @@ static int fetch_on_data(struct xfer *x, const void *data, size_t len)
 
 struct file_step {
 	struct fetch *f;
-	char **roots;	/* owns; a copy, for a reload may come meanwhile */
-	unsigned flags; /* enum dest_flag */
+	char **roots;	     /* owns; a copy, for a reload may come meanwhile */
+	unsigned flags;	     /* enum dest_flag */
+	int64_t there_bytes; /* out; of an earlier attempt */
 	struct aw_err *err;
 };
 
@@ -151,24 +152,24 @@ static int open_output(const struct file_step *s)
 
 static int open_body(const struct file_step *s)
 {
-	cleanup_free char *path = jobdir_path(s->f->a->id, s->f->a->attempt, "body");
-	int r = jobdir_make(s->f->a->id);
+	const struct attempt *a = s->f->a;
+	uint32_t left = a->attempt > 1 ? jobdir_latest(a->id, a->attempt, "body") : 0;
+	cleanup_free char *path = jobdir_path(a->id, left ? left : a->attempt, "body");
+	int r = jobdir_make(a->id);
 
 	if (r < 0)
 		return aw_fail(s->err, r == -ENOSPC || r == -EDQUOT ? AW_STORAGE_FULL : AW_IO,
 			       "cannot make the folder of %s: %s", path, strerror(-r));
-	if (s->f->a->attempt > 1)
-		jobdir_hand_on(s->f->a->id, s->f->a->attempt, "body", s->flags & DEST_RESUME);
+	s->f->has_old_name = left > 0;
 	return dest_open_body(&s->f->dest, path, s->flags, s->err);
 }
 
 static int step_open(void *arg)
 {
-	const struct file_step *s = arg;
-	struct fetch *f = s->f;
-	int r = f->output ? open_output(s) : open_body(s);
+	struct file_step *s = arg;
+	int r = s->f->output ? open_output(s) : open_body(s);
 
-	return r < 0 ? r : fetchrest_look_at_file(f, s->err);
+	return r < 0 ? r : fetchrest_look_at_file(s->f, &s->there_bytes, s->err);
 }
 
 static int step_sync(void *arg)
@@ -228,6 +229,7 @@ static int co_open_file(struct fetch *f, struct aw_err *err)
 		s.flags |= DEST_RESUME;
 	r = co_offload(step_open, &s);
 	free_roots(s.roots);
+	f->received_bytes = s.there_bytes;
 	if (r == 0 && f->dest.handle)
 		attempt_set_handle(f->a, "part", f->dest.handle);
 	return r;
@@ -441,7 +443,7 @@ static int fetch_check(struct jobdoc *d, struct aw_err *err)
 
 static void fetch_end_leftover(const struct leftover *left)
 {
-	jobdir_hand_on(left->id, UINT32_MAX, "body", false);
+	jobdir_drop(left->id, UINT32_MAX, "body");
 	if (left->executor && left->handle && strcmp(left->executor, "part") == 0)
 		dest_remove_leftover(left->handle);
 }

@@ -38,6 +38,7 @@ struct fetch {
 	bool may_resume;
 	struct partial partial; /* how to go on with what the file holds */
 	bool is_noted;		/* ... which is stored, for this boot */
+	bool has_old_name;	/* a body, as that of an earlier attempt */
 	char sum[FETCH_SUM_TEXT_BYTES];
 };
 
@@ -50,10 +51,10 @@ void fetch_restart_sum(struct fetch *f);
 bool fetchrest_may(const struct fetch *f, const json_t *spec);
 
 /*
- * The file is open: let what there is of it be what can be gone on with, which
- * is received_bytes then.  Helper thread.  0, or -EINVAL with @err.
+ * The file is open: let what there is of it be what can be gone on with, so
+ * many bytes.  Helper thread.  0, or -EINVAL with @err.
  */
-int fetchrest_look_at_file(struct fetch *f, struct aw_err *err);
+int fetchrest_look_at_file(struct fetch *f, int64_t *ret_bytes, struct aw_err *err);
 
 /*
  * Something was saved for this attempt: ask for the rest of it, or let it be

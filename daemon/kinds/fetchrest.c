@@ -10,6 +10,7 @@
 
 #include "daemon/base/list.h"
 #include "daemon/co/await.h"
+#include "daemon/job/jobdir.h"
 
 /* A longer one is cut where it is shown, so that two of them could look the same. */
 #define URL_MAX_BYTES 8000
@@ -50,13 +51,40 @@ static int step_empty(void *arg)
 	return dest_cut(&s->f->dest, 0, s->err);
 }
 
-int fetchrest_look_at_file(struct fetch *f, struct aw_err *err)
+/*
+ * A body is an attempt's own, for all to read while it grows: what is there
+ * becomes this one's when it is known that it stays.
+ */
+static int take_name(struct fetch *f, struct aw_err *err)
 {
-	if (!f->partial.validator)
-		return 0;
-	f->received_bytes =
-		partial_use(&f->partial, f->dest.file, f->dest.there_bytes, now_boot_id());
-	return dest_cut(&f->dest, f->received_bytes, err);
+	cleanup_free char *path = jobdir_path(f->a->id, f->a->attempt, "body");
+	int r = f->has_old_name ? dest_move(&f->dest, strrchr(path, '/') + 1, err) : 0;
+
+	if (r == 0)
+		f->has_old_name = false;
+	return r;
+}
+
+static int step_take_name(void *arg)
+{
+	const struct part_step *s = arg;
+
+	return take_name(s->f, s->err);
+}
+
+int fetchrest_look_at_file(struct fetch *f, int64_t *ret_bytes, struct aw_err *err)
+{
+	int64_t n = 0;
+	int r = 0;
+
+	if (f->partial.validator) {
+		n = partial_use(&f->partial, f->dest.file, f->dest.there_bytes, now_boot_id());
+		r = dest_cut(&f->dest, n, err);
+	}
+	if (r == 0 && n == 0)
+		r = take_name(f, err);
+	*ret_bytes = n;
+	return r;
 }
 
 /* ---- what is stored ---- */
@@ -236,7 +264,7 @@ static bool is_anew(const struct fetch *f)
 
 void fetchrest_on_head(struct fetch *f)
 {
-	if (is_anew(f)) {
+	if (is_anew(f) || f->has_old_name) {
 		f->xfer.is_held = true;
 		return;
 	}
@@ -252,7 +280,6 @@ static void restart(void *arg)
 	fetch_restart_sum(f);
 	f->received_bytes = 0;
 	take_partial(f);
-	note_soon(f);
 }
 
 /* Of another whole than before: what is there of that one goes. */
@@ -263,10 +290,22 @@ static int co_start_anew(struct fetch *f, struct aw_err *err)
 
 	if (r == 0)
 		r = co_offload(step_empty, &s);
-	if (r < 0)
-		return r;
-	co_on_loop_stack(restart, f);
-	return 0;
+	if (r == 0)
+		co_on_loop_stack(restart, f);
+	return r;
+}
+
+/* Before anything is added to what there is. */
+static int co_on_held(struct fetch *f, struct aw_err *err)
+{
+	struct part_step s = { .f = f, .err = err };
+	int r = is_anew(f) ? co_start_anew(f, err) : 0;
+
+	if (r == 0 && f->has_old_name)
+		r = co_offload(step_take_name, &s);
+	if (r == 0)
+		note_soon(f);
+	return r;
 }
 
 /*
@@ -280,7 +319,7 @@ int co_fetchrest_look(struct xfer *x, struct aw_err *err)
 	int r = 0;
 
 	if (x->is_held)
-		return co_start_anew(f, err);
+		return co_on_held(f, err);
 	if (f->is_noted && is_much)
 		r = co_sync_part(f, err);
 	if (r == 0 && (!f->is_noted || is_much))

@@ -464,6 +464,81 @@ START_TEST(leftover_is_removed_by_its_handle)
 END_TEST
 
 /* 255 bytes of two-byte characters and one more: the part's name is cut between characters. */
+/* ---- going on ---- */
+
+static int open_again(const char *rel)
+{
+	return dest_open(&d, in_root(rel), roots, 7, DEST_RESUME, &err);
+}
+
+START_TEST(what_was_kept_is_opened_again)
+{
+	char data[8] = "", *file;
+
+	ck_assert_int_eq(open_it("a", false), 0);
+	ck_assert_int_eq(d.there_bytes, 0);
+	file = xstrdup(d.file);
+	ck_assert_int_eq(write_it("abcdef"), 0);
+	ck_assert_int_eq(dest_sync_part(&d, &err), 0);
+	dest_keep(&d);
+	ck_assert_int_eq(open_again("a"), 0);
+	ck_assert_int_eq(d.there_bytes, 6);
+	ck_assert_str_eq(d.file, file);
+	ck_assert_int_eq(dest_cut(&d, 4, &err), 0);
+	ck_assert_int_eq(write_it("xy"), 0);
+	ck_assert_int_eq(dest_read(&d, 1, data, 5, &err), 0);
+	ck_assert_str_eq(data, "bcdxy");
+	expect_error(dest_read(&d, 3, data, 5, &err), AW_IO, "read");
+	ck_assert_int_eq(dest_sync(&d, &err), 0);
+	ck_assert_int_eq(dest_publish(&d, &err), 0);
+	ck_assert_int_eq(open_again("b"), 0);
+	ck_assert_int_eq(d.there_bytes, 0);
+	ck_assert_str_ne(d.file, file);
+	dest_discard(&d);
+	free(file);
+}
+END_TEST
+
+/* What has another name as well is not what we made, nor is what a link leads to. */
+START_TEST(only_our_own_file_is_gone_on_with)
+{
+	put_file(in_root("victim"), "v");
+	ck_assert_int_eq(link(in_root("victim"), in_root(".a.7.part")), 0);
+	ck_assert_int_eq(open_again("a"), 0);
+	ck_assert_int_eq(d.there_bytes, 0);
+	ck_assert_int_eq(write_it("x"), 0);
+	dest_discard(&d);
+	expect_file(in_root("victim"), "v");
+	ck_assert_int_eq(symlink("victim", in_root(".a.7.part")), 0);
+	expect_error(open_again("a"), AW_IO, "");
+	expect_file(in_root("victim"), "v");
+}
+END_TEST
+
+START_TEST(a_part_in_use_is_not_gone_on_with)
+{
+	struct dest other;
+
+	ck_assert_int_eq(open_it("a", false), 0);
+	expect_error(dest_open(&other, in_root("a"), roots, 7, DEST_RESUME, &err), AW_IO,
+		     "another awaitd");
+	ck_assert(exists(in_root(".a.7.part")));
+	dest_discard(&d);
+}
+END_TEST
+
+START_TEST(a_body_takes_another_name)
+{
+	ck_assert_int_eq(dest_open_body(&d, in_root("1.body"), 0, &err), 0);
+	ck_assert_int_eq(write_it("x"), 0);
+	ck_assert_int_eq(dest_move(&d, "2.body", &err), 0);
+	ck_assert(!exists(in_root("1.body")));
+	ck_assert(exists(in_root("2.body")));
+	dest_discard(&d);
+	ck_assert(!exists(in_root("2.body")));
+}
+END_TEST
+
 START_TEST(long_names_have_room_for_their_part)
 {
 	char name[NAME_MAX + 1], want[NAME_MAX + 1];
@@ -546,6 +621,10 @@ static Suite *dest_suite(void)
 	tcase_add_test(files, part_of_a_killed_daemon_is_replaced);
 	tcase_add_test(files, part_in_use_is_left_alone);
 	tcase_add_loop_test(files, leftover_is_removed_by_its_handle, 0, 2);
+	tcase_add_test(files, what_was_kept_is_opened_again);
+	tcase_add_test(files, only_our_own_file_is_gone_on_with);
+	tcase_add_test(files, a_part_in_use_is_not_gone_on_with);
+	tcase_add_test(files, a_body_takes_another_name);
 	tcase_add_test(files, long_names_have_room_for_their_part);
 	tcase_add_test(files, body_grows_in_place);
 	tcase_add_test(files, full_disk_is_storage_full);

@@ -45,15 +45,22 @@ static struct run *first_attempt(const char *path, json_t *more)
 }
 
 /* The attempt after @before, which is freed: the same job, with what was stored. */
-static struct run *next_attempt(struct run *before, const char *path, json_t *more)
+static struct run *make_next(struct run *before, const char *url, json_t *more)
 {
-	struct run *r = run_new(url_of(path), more);
+	struct run *r = run_new(url, more);
 
 	r->a.id = before->a.id;
 	r->a.attempt = before->a.attempt + 1;
 	r->given = json_incref(before->saved);
 	r->saved = json_incref(before->saved);
 	run_free(before);
+	return r;
+}
+
+static struct run *next_attempt(struct run *before, const char *path, json_t *more)
+{
+	struct run *r = make_next(before, url_of(path), more);
+
 	run_start(r);
 	loop_run();
 	return r;
@@ -116,19 +123,9 @@ START_TEST(many_attempts_come_to_one_file)
 	json_t *asked;
 
 	for (int i = 0; i < 2; i++) {
-		r->is_followed = true;
 		ck_assert_int_eq(number_in(r->saved, "synced"), 20000 * (i + 1));
-		{
-			struct run *next = run_new(url_of(path), NULL);
-
-			next->a.id = r->a.id;
-			next->a.attempt = r->a.attempt + 1;
-			next->given = json_incref(r->saved);
-			next->saved = json_incref(r->saved);
-			next->is_followed = true;
-			run_free(r);
-			r = next;
-		}
+		r = make_next(r, url_of(path), NULL);
+		r->is_followed = true;
 		run_start(r);
 		loop_run();
 		ck_assert_int_eq(r->err.code, AW_NETWORK);
@@ -174,6 +171,49 @@ START_TEST(a_size_that_is_not_told_again_is_known)
 }
 END_TEST
 
+/* What there is is nobody's output before it is known that it stays. */
+START_TEST(an_attempt_without_an_answer_leaves_it_as_it_is)
+{
+	struct run *r = first_attempt("/part/silent", NULL);
+	cleanup_free char *first = jobdir_path(r->a.id, 1, "body");
+	cleanup_free char *second = jobdir_path(r->a.id, 2, "body");
+	cleanup_free char *third = jobdir_path(r->a.id, 3, "body");
+
+	r = make_next(r, "http://does-not-exist.invalid/", NULL);
+	r->is_followed = true;
+	run_start(r);
+	loop_run();
+	expect_error(r, AW_NETWORK, "cannot resolve");
+	ck_assert_int_eq(number_in(r->saved, "synced"), SIZE / 2);
+	ck_assert_int_eq(access(first, F_OK), 0);
+	ck_assert_int_eq(access(second, F_OK), -1);
+	r = next_attempt(r, "/part/silent", NULL);
+	expect_ok(r);
+	ck_assert_int_eq(access(first, F_OK), -1);
+	ck_assert_int_eq(access(third, F_OK), 0);
+	expect_content(r, "1");
+	run_free(r);
+}
+END_TEST
+
+START_TEST(a_refused_one_leaves_it_as_it_is)
+{
+	cleanup_free char *path = xasprintf("/part/refused-%d", _i);
+	struct run *r = first_attempt(path, to_output(_i));
+
+	r = make_next(r, url_of("/status/503"), to_output(_i));
+	r->is_followed = true;
+	run_start(r);
+	loop_run();
+	expect_error(r, AW_HTTP, "503");
+	r = next_attempt(r, path, to_output(_i));
+	expect_ok(r);
+	ck_assert_uint_eq(n_files_left(), 1);
+	expect_content(r, "1");
+	run_free(r);
+}
+END_TEST
+
 /* ---- it begins anew ---- */
 
 static const struct {
@@ -198,19 +238,22 @@ static const struct {
 
 START_TEST(what_does_not_fit_begins_anew)
 {
-	cleanup_free char *path = xasprintf("/part/%s?%s", anew[_i].name, anew[_i].query);
-	struct run *r = first_attempt(path, json_pack("{s:s}", "output", "a"));
+	int i = _i / 2, output = _i % 2;
+	cleanup_free char *name = xasprintf("%s-%d", anew[i].name, output);
+	cleanup_free char *path = xasprintf("/part/%s?%s", name, anew[i].query);
+	struct run *r = first_attempt(path, to_output(output));
 	json_t *asked;
 
 	ck_assert_int_eq(r->err.code, AW_NETWORK);
-	ck_assert_uint_eq(n_files_left(), anew[_i].range ? 1 : 0);
-	r = next_attempt(r, path, json_pack("{s:s}", "output", "a"));
+	ck_assert_uint_eq(n_files_left(), anew[i].range ? 1 : 0);
+	r = next_attempt(r, path, to_output(output));
 	expect_ok(r);
-	expect_content(r, anew[_i].seed);
-	asked = asked_of(anew[_i].name);
-	ck_assert_uint_eq(json_array_size(asked), anew[_i].n_requests);
-	if (anew[_i].range)
-		ck_assert_str_eq(asked_at(asked, 1, 0), anew[_i].range);
+	ck_assert_uint_eq(n_files_left(), 1);
+	expect_content(r, anew[i].seed);
+	asked = asked_of(name);
+	ck_assert_uint_eq(json_array_size(asked), anew[i].n_requests);
+	if (anew[i].range)
+		ck_assert_str_eq(asked_at(asked, 1, 0), anew[i].range);
 	else
 		ck_assert_ptr_null(asked_at(asked, 1, 0));
 	ck_assert_ptr_null(asked_at(asked, 2, 0));
@@ -222,19 +265,15 @@ END_TEST
 /* What was stored may meet no other bytes: it goes first, or nothing comes. */
 START_TEST(what_is_stored_goes_before_other_bytes_come)
 {
-	struct run *r = first_attempt("/part/forget?change=2", NULL), *next;
+	static const char path[] = "/part/forget?change=2";
+	struct run *r = make_next(first_attempt(path, NULL), url_of(path), NULL);
 
-	next = run_new(url_of("/part/forget?change=2"), NULL);
-	next->a.id = r->a.id;
-	next->a.attempt = 2;
-	next->given = json_incref(r->saved);
-	next->save_result = -ENOSPC;
-	run_free(r);
-	run_start(next);
+	r->save_result = -ENOSPC;
+	run_start(r);
 	loop_run();
-	expect_error(next, AW_STORAGE_FULL, "begins anew");
+	expect_error(r, AW_STORAGE_FULL, "begins anew");
 	ck_assert_uint_eq(n_files_left(), 0);
-	run_free(next);
+	run_free(r);
 }
 END_TEST
 
@@ -393,8 +432,10 @@ static Suite *suite(void)
 	tcase_add_test(on, many_attempts_come_to_one_file);
 	tcase_add_test(on, a_date_will_do_where_there_is_no_tag);
 	tcase_add_test(on, a_size_that_is_not_told_again_is_known);
+	tcase_add_test(on, an_attempt_without_an_answer_leaves_it_as_it_is);
+	tcase_add_loop_test(on, a_refused_one_leaves_it_as_it_is, 0, N_OF(outputs));
 	tcase_add_test(on, the_same_address_behind_a_redirect_is_the_same);
-	tcase_add_loop_test(anew_case, what_does_not_fit_begins_anew, 0, N_OF(anew));
+	tcase_add_loop_test(anew_case, what_does_not_fit_begins_anew, 0, 2 * N_OF(anew));
 	tcase_add_test(anew_case, what_is_stored_goes_before_other_bytes_come);
 	tcase_add_test(anew_case, another_address_is_another_thing);
 	tcase_add_loop_test(nothing, some_jobs_are_never_resumed, 0, 3);
