@@ -335,18 +335,26 @@ static const char *env_path(const char *name)
 	return path && *path == '/' ? path : NULL;
 }
 
+/*
+ * The password database may be far away, and blocks: it is asked once, at start-up, and not
+ * when the configuration is read again.
+ */
 static int find_home(const char **ret, struct aw_err *err)
 {
+	static char *known;
 	const struct passwd *pw;
 
 	*ret = env_path("HOME");
-	if (*ret)
-		return 0;
-	pw = getpwuid(geteuid());
-	if (!pw || pw->pw_dir[0] != '/')
-		return aw_fail(err, AW_PARAMS, "$HOME is not set and uid %d has no home directory",
-			       (int)geteuid());
-	*ret = pw->pw_dir;
+	if (!*ret && !known) {
+		pw = getpwuid(geteuid());
+		if (!pw || pw->pw_dir[0] != '/')
+			return aw_fail(err, AW_PARAMS,
+				       "$HOME is not set and uid %d has no home directory",
+				       (int)geteuid());
+		known = xstrdup(pw->pw_dir);
+	}
+	if (!*ret)
+		*ret = known;
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/job/jobdir.h"
 #include "daemon/job/users.h"
 #include "daemon/kinds/proc.h"
+#include "daemon/kinds/workenv.h"
 #include "daemon/kinds/xfer.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -213,6 +214,7 @@ static int start_jobs(struct store *store, struct aw_err *err)
 
 	jobdir_init(conf->state_dir);
 	alive_init(conf->state_dir);
+	workenv_init();
 	make_downloads();
 	if (r == 0)
 		r = xfer_init();

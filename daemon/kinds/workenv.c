@@ -33,33 +33,27 @@ static void add_default(struct list_of_text *l, const json_t *env, const char *n
 
 /*
  * The daemon's user, as the login that started it or its service manager has
- * it; the password database only where they are silent.  Read once, at the
- * first call, which comes at start-up.
+ * it; the password database only where they are silent.
  */
-struct self {
+static struct {
 	const char *home, *user, *shell;
-};
+} self;
 
-static const struct self *self(void)
+void workenv_init(void)
 {
-	static struct self s;
-	const struct passwd *pw;
+	const struct passwd *pw = getpwuid(geteuid());
 
-	if (s.home)
-		return &s;
-	pw = getpwuid(geteuid());
-	s.user = pw ? xstrdup(pw->pw_name) : getenv("USER");
+	self.user = pw ? xstrdup(pw->pw_name) : getenv("USER");
 	/* A service's user has /usr/sbin/nologin there, which is of no use to programs that ask. */
-	s.shell = pw && *pw->pw_shell && !conf->is_system ? xstrdup(pw->pw_shell) : "/bin/sh";
-	s.home = conf->is_system ? NULL : getenv("HOME");
-	if (!s.home || s.home[0] != '/')
-		s.home = pw && pw->pw_dir[0] == '/' ? xstrdup(pw->pw_dir) : "/";
-	return &s;
+	self.shell = pw && *pw->pw_shell && !conf->is_system ? xstrdup(pw->pw_shell) : "/bin/sh";
+	self.home = conf->is_system ? NULL : getenv("HOME");
+	if (!self.home || self.home[0] != '/')
+		self.home = pw && pw->pw_dir[0] == '/' ? xstrdup(pw->pw_dir) : "/";
 }
 
 const char *workenv_home(void)
 {
-	return self()->home;
+	return self.home;
 }
 
 char **workenv_make(const struct attempt *a, const json_t *env, const char *results_path)
@@ -69,10 +63,10 @@ char **workenv_make(const struct attempt *a, const json_t *env, const char *resu
 	json_t *value;
 
 	add_default(&l, env, "PATH", conf->search_path);
-	add_default(&l, env, "HOME", self()->home);
-	add_default(&l, env, "USER", self()->user);
-	add_default(&l, env, "LOGNAME", self()->user);
-	add_default(&l, env, "SHELL", self()->shell);
+	add_default(&l, env, "HOME", self.home);
+	add_default(&l, env, "USER", self.user);
+	add_default(&l, env, "LOGNAME", self.user);
+	add_default(&l, env, "SHELL", self.shell);
 	add_default(&l, env, "LANG", getenv("LANG"));
 	add_default(&l, env, "TZ", getenv("TZ"));
 	add(&l, xasprintf("AWAITD_JOB_ID=%lld", (long long)a->id));

@@ -12,6 +12,11 @@
  */
 
 /*
+ * Find out who the daemon's user is, once at start-up: the password database may be far
+ * away, and blocks.
+ */
+void workenv_init(void);
+/*
  * The environment of attempt @a; @env is the document's object or NULL,
  * @results_path the file with the results that it may read, or NULL.
  * NULL-terminated; gives it, workenv_free().

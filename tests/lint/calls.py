@@ -31,6 +31,11 @@ BANNED = {
 CLOCKS = {"clock_gettime", "gettimeofday", "time", "clock", "ftime", "timespec_get"}
 CLOCK_FILES = {"daemon/base/now.c", "client/clock.c"}
 
+# What asks databases of users and names, which may be far away: at start-up or on a helper thread
+LOOK_UPS = {"getpwuid", "getpwnam", "getgrgid", "getgrnam", "getgrouplist", "getaddrinfo"}
+LOOK_UP_FILES = {"daemon/conf.c", "daemon/job/users.c", "daemon/kinds/workenv.c",
+                 "daemon/rpc/admins.c", "daemon/rpc/server.c"}
+
 # call -> the flag that must be among its arguments
 CLOEXEC = {
     "open": "O_CLOEXEC", "openat": "O_CLOEXEC", "pipe2": "O_CLOEXEC", "dup3": "O_CLOEXEC",
@@ -92,6 +97,9 @@ def check(report, path):
         elif name in CLOCKS and path not in CLOCK_FILES and not is_test:
             places = " and ".join(sorted(CLOCK_FILES))
             report.add(path, number, f"{name}(): clocks are read in {places} alone")
+        elif (name.removesuffix("_r") in LOOK_UPS and path.startswith("daemon/")
+              and path not in LOOK_UP_FILES):
+            report.add(path, number, f"{name}(): blocks; see where users are looked up already")
         elif name in CLOEXEC and CLOEXEC[name] not in arguments(text, m.end() - 1):
             report.add(path, number, f"{name}() without {CLOEXEC[name]}")
         elif name == "fopen":

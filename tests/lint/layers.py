@@ -29,7 +29,8 @@ LAYERS = {
                            "daemon/store/store.h", "daemon/conf.h", "daemon/log.h",
                            "daemon/daemon.h", "daemon/kinds/xfer.h", "proto"],
     "daemon": ["daemon/base", "daemon/co", "daemon/store/store.h", "daemon/job",
-               "daemon/kinds/proc.h", "daemon/kinds/xfer.h", "daemon/rpc", "proto"],
+               "daemon/kinds/proc.h", "daemon/kinds/workenv.h", "daemon/kinds/xfer.h",
+               "daemon/rpc", "proto"],
 }
 
 # The job layer's inside; what it shows to others are the headers that are not here.

@@ -37,6 +37,8 @@ CASES = [
     ("calls", "daemon/log.c", GOOD + "char *f(void) { return json_dumps(v, 0); }\n", "free()"),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return time(NULL); }\n", "clocks"),
     ("calls", "daemon/base/now.c", GOOD + "int f(void) { return time(NULL); }\n", None),
+    ("calls", "daemon/log.c", GOOD + "int f(void) { return getpwuid_r(1); }\n", "blocks"),
+    ("calls", "daemon/job/users.c", GOOD + "int f(void) { return getpwuid_r(1); }\n", None),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return open(p, O_RDONLY); }\n", "O_CLOEXEC"),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return open(p, O_CLOEXEC); }\n", None),
     ("calls", "daemon/log.c", GOOD + "int f(void) { return socket(a, b, 0); }\n", "SOCK_CLOEXEC"),
