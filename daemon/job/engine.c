@@ -200,11 +200,9 @@ static bool follows_at_once(const struct job *job)
 }
 
 /* Only these have a directory, once they have run. */
-static int64_t kept_bytes(const struct job *job)
+static bool has_files(const struct job *job)
 {
-	bool has_files = job->kind == JOB_WORKER || job->kind == JOB_FETCH;
-
-	return has_files && job->attempt > 0 ? jobdir_bytes(job->id) : 0;
+	return (job->kind == JOB_WORKER || job->kind == JOB_FETCH) && job->attempt > 0;
 }
 
 /*
@@ -219,7 +217,8 @@ void engine_settle(struct transition *t)
 	assert(!tree_has_live_parts(job));
 	job->is_settled = true;
 	job->outcome = (uint8_t)t->change.outcome;
-	t->change.kept_bytes = kept_bytes(job);
+	if (has_files(job))
+		t->change.count_files = jobdir_bytes;
 	if (parent) {
 		job->links->parent = NULL;
 		parts_end(parent->links->parts, job->links->part, job->id, t->change.outcome);

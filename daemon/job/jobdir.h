@@ -19,10 +19,7 @@ char *jobdir_path(int64_t id, uint32_t attempt, const char *suffix);
  * errno.
  */
 int jobdir_make(int64_t id);
-/*
- * What the files of @id take.  For the loop: it asks only for what was written a
- * moment ago, which the kernel has at hand.
- */
+/* What the files of @id take.  Blocks, for a moment: the store's thread asks. */
 int64_t jobdir_bytes(int64_t id);
 /*
  * The latest attempt before @before that left a file with @suffix, 0 = none; such

@@ -267,8 +267,8 @@ static int insert_ending(struct store *s, const struct work *w)
 {
 	sqlite3_stmt *stmt = store_sql(s, SQL_ENDING_INSERT);
 	const struct ending *end = &w->end;
-	int64_t kept =
-		w->c->kept_bytes + text_bytes(end->result_json) + text_bytes(end->error_json);
+	int64_t kept = (w->c->count_files ? w->c->count_files(w->c->id) : 0) +
+		       text_bytes(end->result_json) + text_bytes(end->error_json);
 
 	if (kept == 0)
 		return SQLITE_OK;

@@ -230,8 +230,9 @@ struct store_change {
 	struct wall attempt_ended; /* to waiting: when the attempt did, 0 = @at */
 	/* to waiting or done as lost: by an orderly stop, which never counts as a loss (R2.5) */
 	bool is_orderly;
-	bool uses_try;		    /* to waiting: a retry that the document allows was used up */
-	int64_t kept_bytes;	    /* to done: what the job's directory holds */
+	bool uses_try; /* to waiting: a retry that the document allows was used up */
+	/* to done: what the job's directory holds; on the store's thread.  NULL = nothing */
+	int64_t (*count_files)(int64_t id);
 	enum store_compose compose; /* to done */
 	unsigned winner;	    /* the part that won, counted from 0 */
 	/* out; result: 0, or -ESTALE: nothing changed */

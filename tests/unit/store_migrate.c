@@ -141,7 +141,8 @@ START_TEST(version_1_goes_on)
 	make_version_1();
 	fx_open();
 	end.result_json = "{\"exit\":0}";
-	end.kept_bytes = 100;
+	fx_files_bytes = 100;
+	end.count_files = fx_count_files;
 	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
 	ck_assert_int_eq(end.seq, 11);
 	ck_assert_int_eq(fx_move(3, 1, JOB_STOPPING, JOB_DONE), 0);

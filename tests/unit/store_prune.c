@@ -19,7 +19,8 @@ static int64_t end_at(struct store_new_job job, int64_t at_ms, int64_t kept_byte
 	ck_assert_int_eq(fx_move(job.id, 0, JOB_WAITING, JOB_RUNNING), 0);
 	end = fx_change(job.id, 1, JOB_RUNNING, JOB_DONE);
 	end.at = fx_at(at_ms);
-	end.kept_bytes = kept_bytes;
+	fx_files_bytes = kept_bytes;
+	end.count_files = fx_count_files;
 	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
 	return job.id;
 }

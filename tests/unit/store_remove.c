@@ -52,7 +52,8 @@ static int64_t make_rich_job(const char *key)
 	end = fx_change(job.id, 1, JOB_STOPPING, JOB_DONE);
 	end.result_json = "[1]";
 	end.error_json = "{}";
-	end.kept_bytes = 1000;
+	fx_files_bytes = 1000;
+	end.count_files = fx_count_files;
 	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
 	return job.id;
 }

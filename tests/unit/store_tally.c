@@ -22,7 +22,8 @@ static void do_something_of_all(void)
 	id = fx_insert_one();
 	ck_assert_int_eq(fx_move(id, 0, JOB_WAITING, JOB_RUNNING), 0);
 	end = fx_change(id, 1, JOB_RUNNING, JOB_DONE);
-	end.kept_bytes = 1000;
+	fx_files_bytes = 1000;
+	end.count_files = fx_count_files;
 	end.result_json = "[1]";
 	ck_assert_int_eq(fx_run(&end.op, STORE_CHANGE), 0);
 }
