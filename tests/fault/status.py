@@ -98,6 +98,7 @@ class Status(FaultCase):
 
     def works_until(self, n, number):
         """With a disk that fails from the n-th sync on: does it start, and remove a job?"""
+        self.manager.last_status()  # the one before may have been ready, too
         self.d.spawn(env={"LD_PRELOAD": SHIM, "FAULT_DIR": self.d.state, "FAULT_FAIL": "sync",
                           "FAULT_AT": str(n), "FAULT_LASTS": "1"})
         wait_until(lambda: not self.d.is_alive()
