@@ -314,8 +314,11 @@ static void ask_to_stop(struct job *job)
 
 	ending_take_asked(run);
 	t = transition_new(job, JOB_STOPPING);
-	t->cancels = job->cancels;
-	job->cancels = NULL;
+	/* Where another attempt would follow, stopping is not yet what was asked for. */
+	if (!ending_is_retried(run)) {
+		t->cancels = job->cancels;
+		job->cancels = NULL;
+	}
 	t->change.why = run->why;
 	t->change.by_uid = run->by_uid;
 	t->change.message = run->message;

@@ -431,6 +431,24 @@ START_TEST(a_cancel_that_crosses_the_timeout)
 }
 END_TEST
 
+/* Both come while the start of a timer is being stored, which does not wait for that. */
+START_TEST(a_cancel_and_a_timeout_before_the_start_is_stored)
+{
+	struct asked a;
+	int64_t id = submit("{\"kind\":\"timer\",\"sleep\":2,\"timeout\":1,"
+			    "\"retry\":{\"max\":1,\"delay\":0}}");
+
+	ck_assert_int_eq(n_pending, 1);
+	advance_us(1000000);
+	cancel(&a, id, 0, -1);
+	ck_assert(!a.is_answered);
+	commit_all();
+	ck_assert(a.is_answered);
+	assert_done(id, JOB_CANCELLED);
+	ck_assert_uint_eq(row_of(id)->attempt, 1);
+}
+END_TEST
+
 START_TEST(a_composition_tried_again_gets_new_parts)
 {
 	int64_t id = submit("{\"kind\":\"gather\",\"retry\":{\"max\":1,\"delay\":1,\"jitter\":0},"
@@ -737,6 +755,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_cancel_between_the_failure_and_its_commit);
 	tcase_add_test(tc, a_cancel_while_it_stops_because_of_its_timeout);
 	tcase_add_test(tc, a_cancel_that_crosses_the_timeout);
+	tcase_add_test(tc, a_cancel_and_a_timeout_before_the_start_is_stored);
 	tcase_add_test(tc, a_composition_tried_again_gets_new_parts);
 	tcase_add_test(tc, needs_of_every_sort);
 	tcase_add_test(tc, a_tree_whose_need_can_never_be_met);
