@@ -471,12 +471,22 @@ int store_each_need(struct store *store,
 	return 0;
 }
 
+/* The attempt of @parent whose parts are the last ones; it may not have begun. */
+static uint32_t last_run(int64_t parent)
+{
+	uint32_t run = 1;
+
+	for (size_t i = 0; i < n_rows; i++)
+		if (rows[i].parent == parent && rows[i].run_of > run)
+			run = rows[i].run_of;
+	return run;
+}
+
 static bool is_ended_part(const struct row *r)
 {
 	const struct row *p = r->parent ? row_of(r->parent) : NULL;
 
-	return p && p->state != JOB_DONE && r->state == JOB_DONE &&
-	       r->run_of == (p->attempt ? p->attempt : 1);
+	return p && p->state != JOB_DONE && r->state == JOB_DONE && r->run_of == last_run(p->id);
 }
 
 static void tell_ended_part(const struct row *r,
