@@ -40,7 +40,8 @@ class Idempotency(TestCase):
                  {"priority": 0, "value": None, "tags": [], "needs": [], "delay": 0,
                   "retry": {"max": 0}}),
                 (fetch, {"method": "get", "overwrite": False, "headers": {}, "queue": "fetch",
-                         "expect": "200-299", "insecure": False, "on_lost": "retry"}),
+                         "expect": "200-299", "insecure": False, "on_lost": "retry",
+                         "resume": True}),
                 ({**fetch, "body": "x"}, {"method": "POST", "on_lost": "fail"}),
                 (worker, {"queue": "worker", "success": 0, "env": {}, "limits": {},
                           "on_lost": "fail"}),
@@ -57,7 +58,7 @@ class Idempotency(TestCase):
             self.assertEqual(again["id"], first["id"])
             self.assertEqual(again["spec"], first["spec"])
             self.assertIn(next(iter(defaults)), first["spec"])
-        for more in ({"method": "HEAD"}, {"on_lost": "fail"}, {"redirects": 10},
+        for more in ({"method": "HEAD"}, {"on_lost": "fail"}, {"resume": False}, {"redirects": 10},
                      {"grace": 5}, {"queue": "worker"}, {"retry": {"max": 0, "delay": 1}}):
             with self.subTest(more):
                 with self.assertRaises(RpcError) as caught:

@@ -418,6 +418,7 @@ static const struct {
 	{ FETCH ",\"method\":\"get\",\"on_lost\":\"retry\",\"queue\":\"fetch\",\"overwrite\":false,"
 		"\"insecure\":false,\"headers\":{},\"expect\":\"200-299\"}",
 	  FETCH "}" },
+	{ FETCH ",\"resume\":true}", FETCH "}" },
 	{ FETCH ",\"method\":\"post\",\"body\":\"\",\"on_lost\":\"fail\"}",
 	  FETCH ",\"body\":\"\"}" },
 	/* With another method the other word is the default. */
