@@ -490,7 +490,8 @@ int dest_read(struct dest *d, int64_t at, void *data, size_t len, struct aw_err 
 
 int dest_sync_part(struct dest *d, struct aw_err *err)
 {
-	if (fdatasync(d->fd) < 0)
+	/* Its name, too: without it the bytes would be of no use. */
+	if (fdatasync(d->fd) < 0 || fsync(d->dir_fd) < 0)
 		return fail_io(err, errno, "write", d->dir, d->name);
 	return 0;
 }

@@ -21,6 +21,14 @@ static int64_t number_of(const json_t *saved, const char *key)
 	return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+/* It becomes a line of a request; whatever a damaged store says, it stays one. */
+static bool is_clean(const char *text)
+{
+	while (*text >= 0x20 && *text <= 0x7e)
+		text++;
+	return !*text;
+}
+
 bool partial_load(const json_t *saved, struct partial *ret)
 {
 	*ret = (struct partial){
@@ -32,8 +40,8 @@ bool partial_load(const json_t *saved, struct partial *ret)
 		.total_bytes = number_of(saved, "total"),
 		.synced_bytes = number_of(saved, "synced"),
 	};
-	if (ret->validator && ret->url && ret->file && ret->boot && ret->synced_bytes >= 0 &&
-	    ret->total_bytes >= -1)
+	if (ret->validator && is_clean(ret->validator) && ret->url && ret->file && ret->boot &&
+	    ret->synced_bytes >= 0 && ret->total_bytes >= -1)
 		return true;
 	partial_fini(ret);
 	return false;

@@ -389,6 +389,31 @@ END_TEST
 
 /* ---- after a crash ---- */
 
+/* The machine went down: what was not synced may be anything. */
+START_TEST(only_synced_bytes_outlive_the_machine)
+{
+	cleanup_free char *name = xasprintf("power-%d", _i), *path = xasprintf("/part/%s", name);
+	struct run *r = first_attempt(path, to_output(_i));
+	cleanup_free char *body = jobdir_path(r->a.id, 1, "body");
+	cleanup_free char *part = xasprintf("%s/.a.%d.part", root, (int)r->a.id);
+	static const char zeros[20000];
+	json_t *asked;
+	int fd = open(_i ? part : body, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(pwrite(fd, zeros, sizeof(zeros), 30000), sizeof(zeros));
+	close(fd);
+	json_object_set_new(r->saved, "boot", json_string("another"));
+	json_object_set_new(r->saved, "synced", json_integer(30000));
+	r = next_attempt(r, path, to_output(_i));
+	expect_ok(r);
+	expect_content(r, "1");
+	asked = asked_of(name);
+	ck_assert_str_eq(asked_at(asked, 1, 0), "bytes=30000-");
+	json_decref(asked);
+	run_free(r);
+}
+END_TEST
+
 /* Wait until something is stored, then stop as a killed daemon does: nothing is cleaned up. */
 static void on_look(struct loop_timer *timer)
 {
@@ -443,6 +468,7 @@ static Suite *suite(void)
 	tcase_add_test(nothing, what_failed_its_check_is_not_gone_on_with);
 	tcase_add_test(nothing, sizes_are_of_the_whole);
 	tcase_add_test(nothing, more_than_was_promised_is_not_the_file);
+	tcase_add_loop_test(crash, only_synced_bytes_outlive_the_machine, 0, N_OF(outputs));
 	tcase_add_test(crash, a_slow_one_is_noted_while_it_runs);
 	return s;
 }

@@ -106,6 +106,20 @@ START_TEST(what_lacks_something_is_nothing)
 }
 END_TEST
 
+/* It is going to be a line of a request. */
+START_TEST(a_validator_is_one_line)
+{
+	struct partial p = make(100, 50), q;
+	json_t *saved = partial_dump(&p);
+
+	json_object_set_new(saved, "validator", json_string("\"a\"\r\nX-Injected: 1"));
+	ck_assert(!partial_load(saved, &q));
+	json_decref(saved);
+	partial_fini(&p);
+	partial_fini(&q);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("partial");
@@ -117,6 +131,7 @@ int main(void)
 	tcase_add_loop_test(tc, only_sure_bytes_are_used, 0, sizeof(uses) / sizeof(*uses));
 	tcase_add_loop_test(tc, it_is_loaded_as_it_was_dumped, 0, 2);
 	tcase_add_loop_test(tc, what_lacks_something_is_nothing, 0, sizeof(bad) / sizeof(*bad));
+	tcase_add_test(tc, a_validator_is_one_line);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
 	n_failed = srunner_ntests_failed(sr);
