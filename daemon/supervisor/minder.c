@@ -29,6 +29,11 @@
 /* Between two passes of SIGKILL over what does not want to go away. */
 #define KILL_EVERY_US 20000
 #define KILL_EVERY_SLOW_US 500000
+/*
+ * Who it is matters to a daemon that comes after this one (R3.9), and to keep that costs a
+ * commit: most programs have ended sooner.
+ */
+#define STARTED_AFTER_US 20000
 /* Told to the daemon when SIGKILL has not helped for so long. */
 #define STUCK_US 5000000
 
@@ -45,8 +50,9 @@ struct minder {
 	struct stream streams[2];
 	struct outlog log;
 	pid_t pid;
-	bool has_exited;       /* the main process, and it is reaped */
-	bool has_ended_itself; /* nobody had asked it to */
+	struct mono started_at; /* when the daemon will be told; never: it was */
+	bool has_exited;	/* the main process, and it is reaped */
+	bool has_ended_itself;	/* nobody had asked it to */
 	bool has_children;
 	int status;
 	struct rusage usage; /* of all that were reaped */
@@ -111,11 +117,14 @@ static void send_msg(struct minder *m, struct msg *msg)
 		on_supervisor_gone(m);
 }
 
-static void send_started(struct minder *m)
+static void tell_started(struct minder *m)
 {
 	struct msg msg = { .type = SUP_STARTED, .started = { .pid = m->pid } };
 	struct tree_stat st;
 
+	if (m->has_exited || !is_past(m->started_at))
+		return;
+	m->started_at = MONO_NEVER;
 	/* It is not reaped yet, so this is its own entry even if it has ended. */
 	if (tree_read_stat(m->pid, &st) == 0)
 		msg.started.start_ticks = st.start_ticks;
@@ -386,6 +395,8 @@ static int timeout_ms(const struct minder *m)
 		when = kill_time(m);
 	else if (m->has_exited)
 		when = m->drain_end;
+	if (!m->has_exited)
+		when = earlier(when, m->started_at);
 	if (has_grown(m))
 		when = earlier(when, m->grew_next);
 	if (mono_is_never(when))
@@ -417,6 +428,7 @@ static void turn(struct minder *m)
 		read_socket(m);
 	if (m->has_children && is_past(kill_time(m)))
 		kill_pass(m);
+	tell_started(m);
 	tell_growth(m);
 }
 
@@ -436,7 +448,7 @@ static bool start(struct minder *m, const struct msg_start *s)
 	m->has_children = true;
 	m->streams[0] = (struct stream){ w.stdout_fd, OUTLOG_STDOUT };
 	m->streams[1] = (struct stream){ w.stderr_fd, OUTLOG_STDERR };
-	send_started(m);
+	m->started_at = mono_in_us(STARTED_AFTER_US);
 	return true;
 }
 

@@ -32,7 +32,7 @@ enum msg_type {
 	SUP_START,   /* daemon: run this */
 	SUP_KILL,    /* daemon: end its tree, politely until grace is over; again = sooner */
 	SUP_ACK,     /* daemon: I have seen the grew, tell me of the next */
-	SUP_STARTED, /* it runs */
+	SUP_STARTED, /* it runs, and has for a moment: most are over before that, and say nothing */
 	SUP_FAILED,  /* it could not be run; the last word about this attempt */
 	SUP_GREW,    /* there is more output; the next only after an ack */
 	SUP_STUCK,   /* SIGKILL has not helped for a while (told once) */

@@ -126,7 +126,10 @@ static inline struct msg next_message(void)
 	return m;
 }
 
-/* The next message but for grown output, which is acknowledged. */
+/*
+ * The next message but for grown output, which is acknowledged, and that it runs, which who
+ * is quick does not say.
+ */
 static inline struct msg expect(enum msg_type type)
 {
 	for (;;) {
@@ -137,6 +140,8 @@ static inline struct msg expect(enum msg_type type)
 			send_msg(&(struct msg){ .type = SUP_ACK, .job = m.job, .attempt = 1 });
 			continue;
 		}
+		if (m.type == SUP_STARTED && type != SUP_STARTED)
+			continue;
 		ck_assert_msg(m.type == type, "message of type %d, not %d (stage %u errno %d)",
 			      m.type, type, m.failed.stage, m.failed.error);
 		return m;
@@ -225,6 +230,17 @@ static inline void wait_for_at_least(int wanted)
 	while (count_marked() < wanted) {
 		ck_assert_int_lt(now_ms(), end);
 		poll(NULL, 0, 10);
+	}
+}
+
+static inline void wait_for_state(pid_t pid, char state)
+{
+	int64_t end = now_ms() + WAIT_MS;
+	struct tree_stat st;
+
+	while (tree_read_stat(pid, &st) < 0 || st.state != state) {
+		ck_assert_int_lt(now_ms(), end);
+		poll(NULL, 0, 5);
 	}
 }
 
