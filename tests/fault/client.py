@@ -84,8 +84,13 @@ class Load:
 
     def fetch(self, name):
         document = {"kind": "fetch", "url": self.setup["web"] + self.chance.choice(
-            ("/bytes/2000", "/delay/0.1/x?size=500", "/status/404"))}
-        if self.chance.randrange(4) == 0:
+            ("/bytes/2000", "/delay/0.1/x?size=500", "/status/404",
+             f"/part/{name}?cuts=2&after=700&size=2000&end=stall"))}
+        if "/part/" in document["url"]:  # it falls silent in the middle
+            document["idle_timeout"] = 0.3
+            document["retry"] = {"max": 5, "delay": 0.01}
+            document["output"] = os.path.join(self.setup["files"], name)
+        elif self.chance.randrange(4) == 0:
             document["method"] = "POST"
             document["body"] = name
         elif self.chance.randrange(2):

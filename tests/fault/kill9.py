@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 from rig import FaultCase, Rig, how_often
 from awaitd_test import IS_SLOW, SEED, main, sleep_until
+from httpd import body_bytes
 
 KILLS = how_often("KILLS", 6 if IS_SLOW else 20, 1000)
 EPOCH = how_often("EPOCH", 50, 50)
@@ -46,6 +47,17 @@ class Kill9(FaultCase):
             self.slowest = max(self.slowest, rig.d.start())
         rig.end_clients()
         rig.finish()
+        self.check_files(rig)
+
+    def check_files(self, rig):
+        """However often its download was cut off: what has its name is whole."""
+        names = [name for name in os.listdir(rig.files) if not name.startswith(".")]
+        for name in names:
+            with open(os.path.join(rig.files, name), "rb") as f:
+                data = f.read()
+            self.assertIn(len(data), (500, 2000), f"{name} is not whole")
+            self.assertTrue(data == body_bytes(0, len(data), "1"), f"{name} is another file")
+        print(f"\n{len(names)} files are whole", flush=True)
 
     def test_key_after_a_lost_reply(self):
         """The client saw no answer and sends again: the same job, whatever became of the first."""
