@@ -45,9 +45,17 @@ void waiting_take_out(struct job *job)
 	job->place = JOB_NOWHERE;
 }
 
+bool waiting_is_over(const struct job *job)
+{
+	const struct links *l = job->links;
+
+	return l && (l->failure || l->asked.why != STOP_NONE || l->never);
+}
+
 void waiting_place(struct job *job)
 {
-	if (obstacle_of(job) != JOB_NO_REASON) {
+	/* A composition that ends when its parts have may get its turn in between. */
+	if (obstacle_of(job) != JOB_NO_REASON || waiting_is_over(job)) {
 		waiting_take_out(job);
 		return;
 	}
@@ -127,13 +135,6 @@ void waiting_fail(struct job *job, struct aw_err *err)
 	*l->failure = *err; /* moved */
 	*err = (struct aw_err){ 0 };
 	engine_decide(job);
-}
-
-bool waiting_is_over(const struct job *job)
-{
-	const struct links *l = job->links;
-
-	return l && (l->failure || l->asked.why != STOP_NONE || l->never);
 }
 
 /* For the reason that weighs most; a composition when the last of its parts has ended. */

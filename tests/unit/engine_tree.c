@@ -614,6 +614,33 @@ static void on_edited(struct job_edit *e)
 	*(bool *)e->arg = true;
 }
 
+START_TEST(a_turn_comes_too_late_for_a_composition_that_is_cancelled)
+{
+	struct job_edit edits[2];
+	struct asked a;
+	bool done = false;
+	int64_t id = submit("{\"kind\":\"gather\",\"limit\":1,\"jobs\":[" W
+			    ",{\"kind\":\"gather\",\"jobs\":[" W "]}]}");
+
+	commit_all();
+	for (int i = 0; i < 2; i++) { /* the second one keeps the part from ending at once */
+		edits[i] = (struct job_edit){ .id = part_of(part_of(id, 1), 0),
+					      .fields = STORE_HELD,
+					      .is_held = true,
+					      .done = on_edited,
+					      .arg = &done };
+		engine_edit(&edits[i]);
+	}
+	cancel(&a, part_of(id, 1), 0, -1);
+	commit();
+	ck_assert(a.is_answered);
+	end_attempt(part_of(id, 0), 0);
+	commit_all();
+	assert_done(part_of(id, 1), JOB_CANCELLED);
+	ck_assert_uint_eq(row_of(part_of(id, 1))->attempt, 0);
+}
+END_TEST
+
 START_TEST(held_jobs_wait_until_they_are_released)
 {
 	int64_t id = submit("{\"kind\":\"worker\",\"argv\":[\"x\"],\"delay\":1}");
@@ -738,6 +765,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, gather_can_go_on_after_a_failure);
 	tcase_add_test(tc, gather_keeps_to_its_limit);
 	tcase_add_test(tc, a_turn_of_a_part_that_has_ended_goes_on);
+	tcase_add_test(tc, a_turn_comes_too_late_for_a_composition_that_is_cancelled);
 	tcase_add_test(tc, ten_hundred_parts);
 	tcase_add_test(tc, sequence_is_one_after_the_other);
 	tcase_add_test(tc, sequence_ends_with_the_first_failure);
