@@ -15,7 +15,7 @@
 
 #define N_RUNS 60
 #define N_STEPS 150
-#define N_SUBMITS 25
+#define N_SUBMITS 15
 #define N_CANCELS 60
 #define N_EDITS 40
 #define LIMIT 2 /* of the queue "worker", see test_conf */
@@ -49,6 +49,19 @@ static void on_doc(struct submission *s)
 	json_decref(d->json);
 }
 
+static void add_surroundings(struct buf *b, bool is_part)
+{
+	if (chance(6) == 0)
+		buf_adds(b, ",\"deadline\":2");
+	if (chance(6) == 0)
+		buf_adds(b, ",\"delay\":1");
+	if (is_part && chance(5) == 0)
+		buf_adds(b, ",\"shield\":true");
+	if (!is_part && n_rows > 0 && chance(5) == 0)
+		buf_addf(b, ",\"needs\":[{\"job\":%u,\"on\":\"%s\"}]", 1 + chance((unsigned)n_rows),
+			 need_on_name((enum need_on)chance(N_NEED_ON)));
+}
+
 static void add_leaf(struct buf *b, bool is_part)
 {
 	static const char *const leaves[] = { WORKER, WORKER_RETRY,
@@ -60,33 +73,40 @@ static void add_leaf(struct buf *b, bool is_part)
 		buf_adds(b, ",\"timeout\":0.5");
 	if (chance(2))
 		buf_adds(b, ",\"retry\":{\"max\":2,\"delay\":0.5,\"jitter\":0}");
-	if (chance(6) == 0)
-		buf_adds(b, ",\"deadline\":2");
-	if (chance(6) == 0)
-		buf_adds(b, ",\"delay\":1");
-	if (is_part && chance(5) == 0)
-		buf_adds(b, ",\"shield\":true");
-	if (!is_part && n_rows > 0 && chance(5) == 0)
-		buf_addf(b, ",\"needs\":[{\"job\":%u,\"on\":\"%s\"}]", 1 + chance((unsigned)n_rows),
-			 need_on_name((enum need_on)chance(N_NEED_ON)));
+	add_surroundings(b, is_part);
 	buf_addc(b, '}');
 }
 
-static void add_document(struct buf *b)
+/* What any job may have that is not a leaf. */
+static void add_rest(struct buf *b, bool is_part)
 {
-	static const char *const kinds_of_trees[] = { "gather", "sequence", "race" };
+	if (chance(2))
+		buf_adds(b, ",\"retry\":{\"max\":1,\"delay\":0.5,\"jitter\":0}");
+	if (chance(2))
+		buf_adds(b, ",\"timeout\":2");
+	add_surroundings(b, is_part);
+	buf_addc(b, '}');
+}
 
-	if (chance(3)) {
-		add_leaf(b, false);
+/* A leaf, or a composition of what is at most @depth levels deep. */
+static void add_document(struct buf *b, int depth, bool is_part)
+{
+	static const char *const trees[] = { "{\"kind\":\"gather\"",
+					     "{\"kind\":\"gather\",\"limit\":1",
+					     "{\"kind\":\"gather\",\"on_failure\":\"continue\"",
+					     "{\"kind\":\"sequence\"", "{\"kind\":\"race\"" };
+
+	if (depth == 0 || chance(2)) {
+		add_leaf(b, is_part);
 		return;
 	}
-	buf_addf(b, "{\"kind\":\"%s\",\"jobs\":[", kinds_of_trees[chance(3)]);
+	buf_addf(b, "%s,\"jobs\":[", trees[chance(5)]);
 	for (unsigned i = 0, n = 1 + chance(3); i < n; i++) {
 		buf_adds(b, i ? "," : "");
-		add_leaf(b, true);
+		add_document(b, depth - 1, true);
 	}
-	buf_adds(b, chance(2) ? "],\"retry\":{\"max\":1,\"delay\":0.5,\"jitter\":0},\"timeout\":2}"
-			      : "]}");
+	buf_addc(b, ']');
+	add_rest(b, is_part);
 }
 
 static void submit_one(void)
@@ -99,7 +119,7 @@ static void submit_one(void)
 		return;
 	n_docs++;
 	*d = (struct doc){ 0 };
-	add_document(&b);
+	add_document(&b, 3, false);
 	d->json = json_loads(buf_terminate(&b), 0, NULL);
 	ck_assert_msg(jobdoc_check(d->json, "", 0, &d->d, &err) == 0, "%s: %s", b.data,
 		      err.message);
