@@ -341,23 +341,46 @@ START_TEST(bytes_are_bytes)
 }
 END_TEST
 
-static struct msg but_started(void)
+static void wait_for_output(int64_t job, size_t len)
 {
-	struct msg m = next_message();
+	int64_t end = now_ms() + WAIT_MS;
+	struct output_read r;
+	bool has_come;
 
-	return m.type == SUP_STARTED ? next_message() : m;
+	do {
+		ck_assert_int_lt(now_ms(), end);
+		poll(NULL, 0, 5);
+		r = output(job, OUTPUT_BOTH);
+		has_come = r.len >= len;
+		output_read_fini(&r);
+	} while (!has_come);
 }
 
 START_TEST(growth_is_told_and_waits_for_the_ack)
 {
+	pid_t pid = 0;
+	bool has_grown = false;
 	struct msg m;
 
-	run_script(1, "echo one; sleep 0.2; echo two; sleep 0.2; echo three; read x; sleep 0.2");
-	m = but_started();
-	ck_assert_int_eq(m.type, SUP_GREW);
-	ck_assert_int_eq(m.grew_bytes, 4);
+	run_script(1, "echo one; kill -STOP $$; echo two; kill -STOP $$; echo three");
+	/* Either may come first. */
+	while (!pid || !has_grown) {
+		m = next_message();
+		if (m.type == SUP_STARTED) {
+			pid = m.started.pid;
+			continue;
+		}
+		ck_assert_int_eq(m.type, SUP_GREW);
+		ck_assert_int_eq(m.grew_bytes, 4);
+		has_grown = true;
+	}
 	/* Not acknowledged: nothing but the end is told. */
-	m = but_started();
+	wait_for_state(pid, 'T');
+	ck_assert_int_eq(kill(pid, SIGCONT), 0);
+	wait_for_output(1, 8);
+	wait_for_state(pid, 'T');
+	ck_assert_int_eq(kill(pid, SIGCONT), 0);
+	m = next_message();
 	ck_assert_int_eq(m.type, SUP_EXITED);
 	ck_assert_int_eq(m.exited.output_bytes, 14);
 }
