@@ -177,25 +177,23 @@ class Shells(TestCase):
         self.read_until(master, lambda text: text.count("READY ") >= 2)
         for typed, wanted in self.cases():
             os.write(master, typed.encode() + b"\t")
-            self.check(typed, [w.rpartition("=")[2] for w in wanted], self.answer(master, typed))
+            words = {w.rpartition("=")[2] for w in wanted}
+            self.read_until(master, lambda text, words=words: words <= self.words(text), typed)
             os.write(master, b"\x15\n")  # all of it away, and a fresh prompt
             self.read_until(master, lambda text: "READY " in text)
 
-    def answer(self, master, typed):
-        """The words on the line after a tab, or below it."""
-        return re.split(r"[\s=]+", self.read_until(
-            master, lambda text: len(text) > len(typed) + 1, quiet=0.4))
+    @staticmethod
+    def words(text):
+        """Those on the line after a tab, or below it."""
+        return set(re.split(r"[\s=]+", text))
 
-    def read_until(self, fd, is_enough, quiet=0.0):
-        """Read until that is true, and then until nothing has come for @quiet seconds."""
+    def read_until(self, fd, is_enough, typed=""):
         end, text = time.monotonic() + scaled(20), ""
-        while time.monotonic() < end:
-            ready, _, _ = select.select([fd], [], [], scaled(quiet) if is_enough(text) else 0.1)
-            if ready:
-                text += os.read(fd, 65536).decode("utf-8", "replace")
-            elif is_enough(text):
-                return text
-        self.fail(f"zsh did not answer, only: {text!r}")
+        while not is_enough(text):
+            ready, _, _ = select.select([fd], [], [], max(end - time.monotonic(), 0))
+            if not ready:
+                self.fail(f"zsh did not answer {typed!r}, only: {text!r}")
+            text += os.read(fd, 65536).decode("utf-8", "replace")
 
 
 if __name__ == "__main__":
