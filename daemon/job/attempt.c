@@ -352,9 +352,10 @@ void attempt_set_result(struct attempt *a, json_t *result)
 	a->run->result = result;
 }
 
-void attempt_end_seen(struct attempt *a)
+bool attempt_end_seen(struct attempt *a)
 {
 	a->run->is_end_seen = true;
+	return !ending_is_asked(a->run);
 }
 
 const char *attempt_results(const struct attempt *a)

@@ -36,6 +36,14 @@ static void take_order(struct run *run, const struct stop_order *order)
 	run->grace_us = stop_grace_us(run->grace_us, order->grace_us);
 }
 
+bool ending_is_asked(const struct run *run)
+{
+	const struct job *job = run->job;
+
+	return run->why != STOP_NONE || job->cancels ||
+	       (job->links && job->links->asked.why != STOP_NONE);
+}
+
 /* The first that asked gives the reason; the shortest grace holds. */
 void ending_take_asked(struct run *run)
 {

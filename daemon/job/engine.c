@@ -359,8 +359,7 @@ static void decide_running(struct job *job)
 		end_attempt(job);
 	else if (run->is_end_seen)
 		return; /* a cancel comes too late, and will be told so */
-	else if (job->cancels || run->why != STOP_NONE ||
-		 (job->links && job->links->asked.why != STOP_NONE))
+	else if (ending_is_asked(run))
 		ask_to_stop(job);
 }
 

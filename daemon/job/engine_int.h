@@ -142,6 +142,8 @@ char *prepare_resolve(const struct store_scope *scope, struct aw_err *err);
 /* ---- ending.c ---- */
 /* What was asked of an attempt that is to stop. */
 void ending_take_asked(struct run *run);
+/* Has anybody asked for that, stored or not? */
+bool ending_is_asked(const struct run *run);
 /* Fill @err with why a job that was asked to stop ends so; what that is. */
 enum job_outcome ending_of_stop(const struct job *job, const struct stop_order *order,
 				struct aw_err *err);

@@ -125,11 +125,12 @@ extern const struct kind *const kinds[N_JOB_KINDS];
 void attempt_set_result(struct attempt *a, json_t *result);
 
 /*
- * The loop has seen the end of what the attempt waits for (a program's exit):
- * a cancel or timeout that comes from now on is too late, though co_run has
- * not returned yet.  It must return without waiting for anything more.
+ * The end of what the attempt waits for is seen (a program's exit), or is about
+ * to be made (a file gets its name): a cancel or timeout that comes from now on is too
+ * late, though co_run has not returned yet.  It must return soon.  False: one came
+ * before and wins, whatever co_run returns, so what is not done yet had better not be.
  */
-void attempt_end_seen(struct attempt *a);
+bool attempt_end_seen(struct attempt *a);
 
 /* Progress has changed (for events); cheap, call it as often as you like. */
 void attempt_progressed(struct attempt *a);

@@ -235,6 +235,12 @@ static int co_open_file(struct fetch *f, struct aw_err *err)
 	return r;
 }
 
+/* A cancel finds the file under its final name and the job succeeded, or neither. */
+static int settle(struct fetch *f)
+{
+	return attempt_end_seen(f->a) ? 0 : -ECANCELED;
+}
+
 static int step_sync_publish(void *arg)
 {
 	int r = step_sync(arg);
@@ -252,11 +258,15 @@ static int co_keep_file(struct fetch *f, struct aw_err *err)
 	struct file_step s = { .f = f, .err = err };
 	int r;
 
-	if (f->received_bytes <= SMALL_BYTES)
-		return co_offload(step_sync_publish, &s);
+	if (f->received_bytes <= SMALL_BYTES) {
+		r = settle(f);
+		return r < 0 ? r : co_offload(step_sync_publish, &s);
+	}
 	r = co_offload(step_sync, &s);
 	if (r == 0)
 		r = co_yield();
+	if (r == 0)
+		r = settle(f);
 	if (r == 0)
 		r = co_offload(step_publish, &s);
 	return r;

@@ -46,7 +46,7 @@ static void on_grew(struct proc *p)
 
 static void on_exited(struct proc *p)
 {
-	attempt_end_seen(container_of(p, struct worker, proc)->attempt);
+	(void)attempt_end_seen(container_of(p, struct worker, proc)->attempt);
 }
 
 /* The results that the program may read, beside where its output will be. */

@@ -70,6 +70,49 @@ START_TEST(a_cancel_and_a_timeout_before_the_start_is_stored)
 }
 END_TEST
 
+/* A kind may need a moment between the end and its return: whoever asked first wins. */
+START_TEST(a_cancel_behind_the_end)
+{
+	struct asked a;
+	int64_t id = submit("{\"kind\":\"worker\",\"argv\":[\"x\"],\"timeout\":1}");
+
+	is_slow = true;
+	commit_all();
+	end_attempt(id, 0);
+	ck_assert(is_in_time);
+	cancel(&a, id, 0, -1);
+	advance_us(2000000);
+	ck_assert(!a.is_answered);
+	ck_assert_int_eq(n_pending, 0);
+	future_set(&slow_end, 0);
+	loop_run_until_idle();
+	commit_all();
+	ck_assert_int_eq(n_cancels_seen, 0);
+	ck_assert_int_eq(a.code, AW_WRONG_STATE);
+	assert_done(id, JOB_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(a_cancel_before_the_end)
+{
+	struct asked a;
+	int64_t id = submit(WORKER);
+
+	is_slow = is_stubborn = true;
+	commit_all();
+	cancel(&a, id, 0, -1);
+	ck_assert_int_eq(n_pending, 1);
+	end_attempt(id, 0);
+	ck_assert(!is_in_time);
+	commit();
+	ck_assert(a.is_answered);
+	future_set(&slow_end, 0);
+	loop_run_until_idle();
+	commit_all();
+	assert_done(id, JOB_CANCELLED);
+}
+END_TEST
+
 static void on_edited(struct job_edit *e)
 {
 	(void)e;
@@ -109,6 +152,8 @@ int main(void)
 	tcase_add_test(tc, a_cancel_while_it_stops_because_of_its_timeout);
 	tcase_add_test(tc, a_cancel_that_crosses_the_timeout);
 	tcase_add_test(tc, a_cancel_and_a_timeout_before_the_start_is_stored);
+	tcase_add_test(tc, a_cancel_behind_the_end);
+	tcase_add_test(tc, a_cancel_before_the_end);
 	tcase_add_test(tc, a_turn_comes_too_late_for_a_composition_that_is_cancelled);
 	suite_add_tcase(s, tc);
 	return suite_run(s);

@@ -540,6 +540,9 @@ int store_each_asked(struct store *store,
 static struct future ends[ROWS_MAX];
 static int n_entered, n_cancels_seen;
 static bool is_stubborn; /* a cancelled attempt ends only when the test ends it */
+static bool is_slow;	 /* between its end that is seen and its return it waits for slow_end */
+static bool is_in_time;	 /* nobody had asked it to stop when its end was seen */
+static struct future slow_end;
 static struct mono grace_seen;
 static const char *to_save; /* what an attempt leaves that failed, if another one follows */
 static char *given;	    /* what the last one got */
@@ -562,6 +565,15 @@ static void count_removal(const struct leftover *left)
 	n_removed++;
 }
 
+static void co_return_slowly(struct attempt *a)
+{
+	int result;
+
+	is_in_time = attempt_end_seen(a);
+	while (co_future_wait(&slow_end, MONO_NEVER, &result) == -ECANCELED)
+		n_cancels_seen++;
+}
+
 static int co_fake_run(struct attempt *a, const json_t *saved, struct aw_err *err)
 {
 	struct future *end = &ends[a->id];
@@ -576,6 +588,8 @@ static int co_fake_run(struct attempt *a, const json_t *saved, struct aw_err *er
 		if (!is_stubborn)
 			return co_leave(a, -ECANCELED);
 	}
+	if (is_slow)
+		co_return_slowly(a);
 	if (result == -ECONNRESET)
 		return aw_fail(err, AW_LOST, "whatever watched it is gone");
 	if (result < 0)
@@ -722,7 +736,8 @@ static void setup(void)
 	last_seq = 0;
 	insert_result = n_entered = n_cancels_seen = 0;
 	losses = 0;
-	is_stubborn = load_damaged = is_store_full = false;
+	is_stubborn = is_slow = load_damaged = is_store_full = false;
+	future_init(&slow_end);
 	to_save = NULL;
 	n_removed = 0;
 	engine_up();
@@ -734,6 +749,8 @@ static void teardown(void)
 	for (int i = 0; i < ROWS_MAX; i++)
 		if (!ends[i].is_set)
 			future_set(&ends[i], 0);
+	if (!slow_end.is_set)
+		future_set(&slow_end, 0);
 	commit_all();
 	engine_fini();
 	offload_fini();

@@ -207,6 +207,26 @@ START_TEST(cancel_leaves_nothing)
 }
 END_TEST
 
+/* Whose end is not its own to make any more leaves nothing, however near it was. */
+START_TEST(who_is_asked_to_stop_gives_no_name)
+{
+	static const char *const urls[] = { "/bytes/1000", "/bytes/3000000" };
+
+	for (int is_asked = 0; is_asked < 2; is_asked++) {
+		struct run *r = run_new(url_of(urls[_i]), json_pack("{s:s}", "output", "a"));
+
+		r->is_asked = is_asked;
+		run_start(r);
+		loop_run();
+		ck_assert_uint_eq(r->n_seen, 1);
+		ck_assert_int_eq(r->returned, is_asked ? -ECANCELED : 0);
+		ck_assert_uint_eq(n_files_left(), is_asked ? 0 : 1);
+		(void)unlink(in_root("a"));
+		run_free(r);
+	}
+}
+END_TEST
+
 /* ---- many at once ---- */
 
 /*
@@ -315,6 +335,7 @@ static Suite *suite(void)
 
 	tc = add_case(s, "many");
 	tcase_add_loop_test(tc, cancel_leaves_nothing, 0, 5);
+	tcase_add_loop_test(tc, who_is_asked_to_stop_gives_no_name, 0, 2);
 	tcase_add_test(tc, stuck_names_hold_nothing_up);
 	tcase_add_test(tc, many_run_at_once);
 	tcase_add_test(tc, connections_are_reused_by_plain_fetches_only);

@@ -68,6 +68,8 @@ struct run {
 	json_t *saved;	  /* what is stored now */
 	unsigned n_saved; /* how often that was */
 	bool is_followed; /* another attempt is to be expected */
+	bool is_asked;	  /* to stop, before the end is seen */
+	unsigned n_seen;  /* ends */
 	int save_result;  /* of co_engine_save() */
 	int returned;
 	unsigned n_progressed, n_grew;
@@ -116,6 +118,12 @@ int co_engine_save(struct attempt *a, const json_t *record)
 	r->saved = json_is_null(record) ? NULL : json_deep_copy(record);
 	r->n_saved++;
 	return 0;
+}
+
+bool attempt_end_seen(struct attempt *a)
+{
+	run_of(a)->n_seen++;
+	return !run_of(a)->is_asked;
 }
 
 bool attempt_is_followed(const struct attempt *a, int result)
