@@ -21,6 +21,63 @@
 /* How often one that waits for the store looks whether the disk is full. */
 #define FULL_LOOK_US 200000
 
+/* ---- what is kept of it ---- */
+
+struct note {
+	struct store_note note;
+	struct future landed;
+	bool is_abandoned;		 /* nobody waits for it any more */
+	char *saved, *executor, *handle; /* own */
+};
+
+static void note_free(struct note *n)
+{
+	free(n->saved);
+	free(n->executor);
+	free(n->handle);
+	free(n);
+}
+
+static void on_noted(struct store_op *op)
+{
+	struct note *n = container_of(op, struct note, note.op);
+
+	engine_landed();
+	if (n->is_abandoned)
+		note_free(n);
+	else
+		future_set(&n->landed, op->result);
+}
+
+static struct note *note_new(struct attempt *a)
+{
+	struct note *n = xcalloc(1, sizeof(*n));
+
+	n->note.op.type = STORE_NOTE;
+	n->note.op.done = on_noted;
+	n->note.id = a->id;
+	n->note.attempt = a->attempt;
+	future_init(&n->landed);
+	return n;
+}
+
+static void note_let_go(struct note *n)
+{
+	if (n->landed.is_set)
+		note_free(n);
+	else
+		n->is_abandoned = true;
+}
+
+static void drop_handle(struct run *run)
+{
+	if (run->handle)
+		note_let_go(run->handle);
+	run->handle = NULL;
+}
+
+/* ---- begin and end ---- */
+
 struct aw_err *run_err(struct run *run)
 {
 	if (!run->err)
@@ -122,6 +179,7 @@ void run_free(struct run *run)
 	if (run->kind && run->kind->fini)
 		run->kind->fini(&run->a);
 	drop_doc(run);
+	drop_handle(run);
 	free(run->a.priv);
 	free(run->spec);
 	free(run->message);
@@ -385,44 +443,6 @@ bool attempt_is_followed(const struct attempt *a, int result)
 	return ending_is_followed(a->run, result);
 }
 
-struct note {
-	struct store_note note;
-	struct future landed;
-	bool is_abandoned;		 /* nobody waits for it any more */
-	char *saved, *executor, *handle; /* own */
-};
-
-static void note_free(struct note *n)
-{
-	free(n->saved);
-	free(n->executor);
-	free(n->handle);
-	free(n);
-}
-
-static struct note *note_new(struct attempt *a, void (*done)(struct store_op *))
-{
-	struct note *n = xcalloc(1, sizeof(*n));
-
-	n->note.op.type = STORE_NOTE;
-	n->note.op.done = done;
-	n->note.id = a->id;
-	n->note.attempt = a->attempt;
-	future_init(&n->landed);
-	return n;
-}
-
-static void on_saved(struct store_op *op)
-{
-	struct note *n = container_of(op, struct note, note.op);
-
-	engine_landed();
-	if (n->is_abandoned)
-		note_free(n);
-	else
-		future_set(&n->landed, op->result);
-}
-
 /*
  * The store has the request until it lands: a cancel waits so long.  Not so
  * while the disk is full: nobody knows how long that is, and a stop of the
@@ -436,10 +456,7 @@ static int co_landed(struct note *n)
 	while (r < 0 && !store_is_full(engine.store))
 		r = co_future_wait(&n->landed, mono_in_us(FULL_LOOK_US), &result);
 	co_shield_end();
-	if (r == 0)
-		note_free(n);
-	else
-		n->is_abandoned = true;
+	note_let_go(n);
 	return r == 0 ? result : -ENOSPC;
 }
 
@@ -466,7 +483,7 @@ int co_engine_save(struct attempt *a, const json_t *record)
 		free(d.text);
 		return -E2BIG;
 	}
-	n = note_new(a, on_saved);
+	n = note_new(a);
 	n->saved = d.text;
 	n->note.saved_json = n->saved;
 	engine_fly(&n->note.op);
@@ -477,19 +494,23 @@ int co_engine_save(struct attempt *a, const json_t *record)
 	return r;
 }
 
-static void on_handle_kept(struct store_op *op)
-{
-	engine_landed();
-	note_free(container_of(op, struct note, note.op));
-}
-
 void attempt_set_handle(struct attempt *a, const char *executor, const char *handle)
 {
-	struct note *n = note_new(a, on_handle_kept);
+	struct note *n = note_new(a);
 
+	drop_handle(a->run);
+	a->run->handle = n;
 	n->executor = xstrdup(executor);
 	n->handle = xstrdup(handle);
 	n->note.executor = n->executor;
 	n->note.handle = n->handle;
 	engine_fly(&n->note.op);
+}
+
+int co_attempt_handle_kept(struct attempt *a)
+{
+	struct note *n = a->run->handle;
+
+	a->run->handle = NULL;
+	return n ? co_landed(n) : 0;
 }

@@ -41,9 +41,10 @@ struct run {
 	/* owns; the document's text, kept while a due-kind waits without a parsed one */
 	char *spec;
 	size_t spec_len;
-	json_t *saved;	/* owns; NULL = none */
-	char *results;	/* owns; what it may see of other jobs, NULL = nothing */
-	bool has_begun; /* a composition that may judge its parts */
+	json_t *saved;	     /* owns; NULL = none */
+	char *results;	     /* owns; what it may see of other jobs, NULL = nothing */
+	struct note *handle; /* owns; on its way to the store; NULL = none, or it was waited for */
+	bool has_begun;	     /* a composition that may judge its parts */
 	bool has_doc;
 	bool is_cuttable; /* by a stop or a crash of the daemon; counts in engine.n_cuttable */
 	bool is_adopted;  /* goes on after a restart of the daemon */

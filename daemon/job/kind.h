@@ -32,6 +32,7 @@ struct attempt {
 struct leftover {
 	int64_t id;		       /* the job's */
 	const char *executor, *handle; /* of the last one; NULL = none were kept */
+	bool is_followed; /* what was saved is for an attempt that comes, so that it stays */
 };
 
 /* What a composition makes of its parts so far. */
@@ -89,11 +90,11 @@ struct kind {
 	bool (*adopt)(struct attempt *a, const json_t *saved);
 
 	/*
-	 * After a restart, before on_lost is applied to a cut-off attempt that
-	 * had saved nothing: end whatever the old daemon left running, by identity.
-	 * And before a job ends without success, whose last attempt had saved
-	 * something: remove what that stood for.  On a helper thread: no loop
-	 * calls.  NULL = nothing can be left.
+	 * After a restart, before on_lost is applied to a cut-off attempt: end
+	 * whatever the old daemon left running, by identity; what was saved and what that
+	 * stands for is for the next attempt (is_followed).  And before a job ends
+	 * without success, whose last attempt had saved something: remove what that
+	 * stood for.  On a helper thread: no loop calls.  NULL = nothing can be left.
 	 */
 	void (*end_leftover)(const struct leftover *left);
 
@@ -168,5 +169,8 @@ bool attempt_is_followed(const struct attempt *a, int result);
  * along with the next commit.
  */
 void attempt_set_handle(struct attempt *a, const char *executor, const char *handle);
+
+/* Wait until that is stored.  Yields; a cancel comes at the next wait.  Errors as co_engine_save(). */
+MUST_USE int co_attempt_handle_kept(struct attempt *a);
 
 #endif

@@ -64,6 +64,7 @@ static void end_leftover(struct offload *o)
 		.id = r->load.id,
 		.executor = r->load.executor,
 		.handle = r->load.handle,
+		.is_followed = r->job->run->saved != NULL,
 	};
 
 	kinds[r->job->kind]->end_leftover(&left);
@@ -145,7 +146,7 @@ static void decide(struct recovery *r)
 		return;
 	}
 	/* What was saved the next attempt goes on with; if there is none, the end removes it. */
-	if (run->kind && run->kind->end_leftover && l->handle && !run->saved) {
+	if (run->kind && run->kind->end_leftover && l->handle) {
 		engine.n_in_flight++;
 		r->leftover.work = end_leftover;
 		r->leftover.done = on_leftover_ended;

@@ -375,6 +375,20 @@ static int open_part(struct dest *d, struct aw_err *err)
 	return 0;
 }
 
+/*
+ * Root, part, and, where it may have to be taken back, which file and the final
+ * name, with "//" between them, which cannot be in a canonical path.
+ */
+static char *handle_of(const struct dest *d, const char *root, const char *rel)
+{
+	bool may_take_back = (d->flags & (DEST_AGAIN | DEST_OVERWRITE)) == DEST_AGAIN;
+	int n_folder = (int)(strlen(rel) - strlen(d->name));
+
+	return xasprintf("%s//%.*s%s%s%s%s%s", root, n_folder, rel, d->part,
+			 may_take_back ? "//" : "", may_take_back ? d->file : "",
+			 may_take_back ? "//" : "", may_take_back ? d->name : "");
+}
+
 int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job, unsigned flags,
 	      struct aw_err *err)
 {
@@ -396,12 +410,12 @@ int dest_open(struct dest *d, const char *path, char *const *roots, int64_t job,
 	d->name = xstrdup(slash ? slash + 1 : rel);
 	d->dir = xasprintf("%s%s%s", root, slash ? "/" : "", folder);
 	d->part = part_name(d->name, job);
-	/* "//" cannot be in a canonical path, so it tells later where the root ends. */
-	d->handle = xasprintf("%s//%s%s%s", root, folder, slash ? "/" : "", d->part);
 	d->flags = flags;
 	r = check_final_name(d, err);
 	if (r == 0)
 		r = open_part(d, err);
+	if (r == 0)
+		d->handle = handle_of(d, root, rel);
 	if (r < 0) {
 		/* If the part is there, it is not ours. */
 		if (d->fd < 0) {
@@ -508,16 +522,16 @@ int dest_sync(struct dest *d, struct aw_err *err)
 }
 
 /* A name that is taken must stay as it is, also when it was taken a moment ago.  0 or -errno. */
-static int rename_no_replace(const struct dest *d)
+static int rename_no_replace(int dir_fd, const char *from, const char *to)
 {
-	if (renameat2(d->dir_fd, d->part, d->dir_fd, d->name, RENAME_NOREPLACE) == 0)
+	if (renameat2(dir_fd, from, dir_fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
 	/* NFS and others do not know the flag; a link never replaces either. */
-	if (linkat(d->dir_fd, d->part, d->dir_fd, d->name, 0) < 0)
+	if (linkat(dir_fd, from, dir_fd, to, 0) < 0)
 		return -errno;
-	unlinkat(d->dir_fd, d->part, 0);
+	unlinkat(dir_fd, from, 0);
 	return 0;
 }
 
@@ -528,7 +542,7 @@ static int take_final_name(const struct dest *d, struct aw_err *err)
 	if (d->flags & DEST_OVERWRITE)
 		r = renameat(d->dir_fd, d->part, d->dir_fd, d->name) < 0 ? -errno : 0;
 	else
-		r = rename_no_replace(d);
+		r = rename_no_replace(d->dir_fd, d->part, d->name);
 	if (r == -EEXIST)
 		return aw_fail(err, AW_IO,
 			       "%s/%s appeared while the download ran and was left alone: "
@@ -566,24 +580,94 @@ void dest_discard(struct dest *d)
 	close_all(d);
 }
 
-void dest_remove_leftover(const char *handle)
+/* ---- what was left ---- */
+
+/* A handle in its parts, and the folder, opened. */
+struct left {
+	int dir_fd;		    /* owns; -1 = none of ours is there */
+	char *root, *folder, *part; /* own */
+	char *file;		    /* owns; "" = the final name is not to be taken back */
+	char *name;		    /* owns */
+};
+
+/* Up to "//" or the end; moves @at behind it. */
+static char *take_field(const char **at)
+{
+	const char *sep = strstr(*at, "//");
+	char *field = sep ? xstrndup(*at, (size_t)(sep - *at)) : xstrdup(*at);
+
+	*at = sep ? sep + 2 : *at + strlen(*at);
+	return field;
+}
+
+static void left_open(struct left *l, const char *handle)
 {
 	struct aw_err err = { .code = AW_OK };
-	const char *sep = strstr(handle, "//"), *slash;
-	cleanup_free char *root = NULL, *folder = NULL;
-	int dir_fd;
+	char *slash;
 
-	if (!sep)
-		return;
-	root = xstrndup(handle, (size_t)(sep - handle));
-	slash = strrchr(sep + 2, '/');
-	folder = slash ? xstrndup(sep + 2, (size_t)(slash - sep - 2)) : xstrdup("");
-	dir_fd = open_folder(root, folder, &err);
-	if (dir_fd >= 0) {
-		/* To the disk: once its job's end is stored nobody looks for it any more. */
-		if (remove_stale_part(dir_fd, slash ? slash + 1 : sep + 2) == 0)
-			(void)fsync(dir_fd);
-		close(dir_fd);
-	}
+	l->root = take_field(&handle);
+	l->folder = take_field(&handle);
+	l->file = take_field(&handle);
+	l->name = take_field(&handle);
+	slash = strrchr(l->folder, '/');
+	l->part = xstrdup(slash ? slash + 1 : l->folder);
+	*(slash ? slash : l->folder) = '\0';
+	l->dir_fd = *l->part ? open_folder(l->root, l->folder, &err) : -1;
 	aw_err_fini(&err);
+}
+
+static void left_close(struct left *l)
+{
+	if (l->dir_fd >= 0)
+		close(l->dir_fd);
+	free(l->root);
+	free(l->folder);
+	free(l->part);
+	free(l->file);
+	free(l->name);
+}
+
+static bool has_final_name(const struct left *l)
+{
+	int fd = openat(l->dir_fd, l->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	cleanup_free char *file = NULL;
+	struct stat st;
+	bool is_it;
+
+	if (fd < 0)
+		return false;
+	file = identify(fd);
+	is_it = fstat(fd, &st) == 0 && is_own_file(&st) && strcmp(file, l->file) == 0;
+	close(fd);
+	return is_it;
+}
+
+/* Whether the folder has changed. */
+static bool take_back(const struct left *l)
+{
+	return *l->file && has_final_name(l) && rename_no_replace(l->dir_fd, l->name, l->part) == 0;
+}
+
+void dest_take_back(const char *handle)
+{
+	struct left l;
+
+	left_open(&l, handle);
+	if (l.dir_fd >= 0)
+		(void)take_back(&l);
+	left_close(&l);
+}
+
+void dest_remove_leftover(const char *handle)
+{
+	struct left l;
+
+	left_open(&l, handle);
+	if (l.dir_fd >= 0) {
+		(void)take_back(&l);
+		/* To the disk: once its job's end is stored nobody looks for it any more. */
+		if (remove_stale_part(l.dir_fd, l.part) == 0)
+			(void)fsync(l.dir_fd);
+	}
+	left_close(&l);
 }

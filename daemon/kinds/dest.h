@@ -34,6 +34,7 @@ enum dest_flag {
 	DEST_OVERWRITE = 1 << 0, /* the final name may be taken */
 	DEST_PRIVATE = 1 << 1,	 /* final mode 0600, else 0644 */
 	DEST_RESUME = 1 << 2,	 /* what an earlier attempt left is opened, not removed */
+	DEST_AGAIN = 1 << 3,	 /* an attempt that is cut off is made again */
 };
 
 /*
@@ -94,7 +95,15 @@ void dest_keep(struct dest *d);
 /* Close; what is not published is removed.  Harmless on an empty one and when called twice. */
 void dest_discard(struct dest *d);
 
-/* Remove the part file that @handle names, unless somebody writes it. */
+/*
+ * The attempt that @handle is of was cut off, and may have been after
+ * dest_publish(), before anybody was told: what has the final name is the part
+ * again, if it is that very file.  With DEST_AGAIN and without DEST_OVERWRITE only: else
+ * the name is in nobody's way.
+ */
+void dest_take_back(const char *handle);
+
+/* The same, and then remove the part file that @handle names, unless somebody writes it. */
 void dest_remove_leftover(const char *handle);
 
 #endif

@@ -227,6 +227,8 @@ static int co_open_file(struct fetch *f, struct aw_err *err)
 		s.flags |= DEST_OVERWRITE;
 	if (f->partial.validator)
 		s.flags |= DEST_RESUME;
+	if (f->a->doc.on_lost == ON_LOST_RETRY)
+		s.flags |= DEST_AGAIN;
 	r = co_offload(step_open, &s);
 	free_roots(s.roots);
 	f->received_bytes = s.there_bytes;
@@ -235,9 +237,17 @@ static int co_open_file(struct fetch *f, struct aw_err *err)
 	return r;
 }
 
-/* A cancel finds the file under its final name and the job succeeded, or neither. */
-static int settle(struct fetch *f)
+/*
+ * The file is about to get its final name.  A crash before that is recorded
+ * leaves it in the way of the next attempt, which knows by the handle that it may
+ * take it back: so that comes first.  While the disk is full nothing does, and
+ * the rest is worth having.  And a cancel finds the file there and the job succeeded,
+ * or neither.
+ */
+static int co_settle(struct fetch *f)
 {
+	if (f->dest.handle)
+		(void)!co_attempt_handle_kept(f->a);
 	return attempt_end_seen(f->a) ? 0 : -ECANCELED;
 }
 
@@ -259,14 +269,14 @@ static int co_keep_file(struct fetch *f, struct aw_err *err)
 	int r;
 
 	if (f->received_bytes <= SMALL_BYTES) {
-		r = settle(f);
+		r = co_settle(f);
 		return r < 0 ? r : co_offload(step_sync_publish, &s);
 	}
 	r = co_offload(step_sync, &s);
 	if (r == 0)
 		r = co_yield();
 	if (r == 0)
-		r = settle(f);
+		r = co_settle(f);
 	if (r == 0)
 		r = co_offload(step_publish, &s);
 	return r;
@@ -453,8 +463,15 @@ static int fetch_check(struct jobdoc *d, struct aw_err *err)
 
 static void fetch_end_leftover(const struct leftover *left)
 {
+	bool has_part = left->executor && left->handle && strcmp(left->executor, "part") == 0;
+
+	if (left->is_followed) {
+		if (has_part)
+			dest_take_back(left->handle);
+		return;
+	}
 	jobdir_drop(left->id, UINT32_MAX, "body");
-	if (left->executor && left->handle && strcmp(left->executor, "part") == 0)
+	if (has_part)
 		dest_remove_leftover(left->handle);
 }
 

@@ -13,8 +13,8 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
-from rig import FaultCase, Rig, how_often
-from awaitd_test import IS_SLOW, SEED, main, sleep_until
+from rig import FaultCase, Rig, SHIM, how_often
+from awaitd_test import IS_SLOW, SEED, main, sleep_until, wait_until
 from httpd import body_bytes
 
 KILLS = how_often("KILLS", 6 if IS_SLOW else 20, 1000)
@@ -74,6 +74,47 @@ class Kill9(FaultCase):
         self.assertEqual([j["id"] for j in second], first)
         self.assertTrue(all(j["existing"] for j in second))
         self.assertEqual(len(c.list_all()), len(keys))
+
+    def test_a_file_that_has_its_name_already(self):
+        """Its fetch is not recorded as done yet, is made again, and finds nothing in its way."""
+        self.need_shim()
+        web = self.web()
+        # The last one leaves something that the next attempt goes on with.
+        for url, size in (("/bytes/600?", 600), ("/delay/1/x?size=700", 700),
+                          ("/bytes/2000000?", 2000000),
+                          ("/part/x?after=4000&end=stall&size=5000", 5000)):
+            with self.subTest(url):
+                for n in range(20):  # now and then the record is there first
+                    if self.kill_behind_a_name(web.url(url.replace("x", f"x{n}")), size):
+                        break
+                else:
+                    self.fail("the kills came too late")
+
+    def kill_behind_a_name(self, url, size):
+        """Does the daemon die when the file has its name, and before that is recorded?"""
+        d = self.daemon(start=False)
+        os.makedirs(d.state, mode=0o700)
+        d.start(env={"LD_PRELOAD": SHIM, "FAULT_DIR": d.state, "FAULT_SYNC_US": "200000"})
+        c = self.client(d)
+        path = os.path.join(d.home, "file")
+        job = c.submit("fetch", url=url, output=path, idle_timeout=2, retry={"max": 2})["id"]
+
+        def has_its_name():
+            c.request("job.submit", {"kind": "timer", "sleep": 1, "delay": 3600})  # syncs go on
+            end = time.monotonic() + 0.03
+            while not os.path.exists(path) and time.monotonic() < end:
+                time.sleep(0.001)  # wait_until() would look too late
+            return os.path.exists(path)
+        wait_until(has_its_name, 30, "the file has its name")
+        d.kill9()
+        d.start()
+        c = self.client(d)
+        self.assert_done(c.wait_one(job))
+        self.assertEqual(os.path.getsize(path), size)
+        self.assertEqual([n for n in os.listdir(d.home) if n.endswith(".part")], [])
+        was_lost = "lost" in [a["outcome"] for a in c.get(job)["attempts"]]
+        d.stop()
+        return was_lost
 
 
 if __name__ == "__main__":

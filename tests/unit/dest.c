@@ -463,7 +463,53 @@ START_TEST(leftover_is_removed_by_its_handle)
 }
 END_TEST
 
-/* 255 bytes of two-byte characters and one more: the part's name is cut between characters. */
+/*
+ * Cut off between the name and the word that it has it: that name would be in the way of the
+ * next attempt.
+ */
+START_TEST(a_name_is_taken_back)
+{
+	const char *path = _i ? "sub/a" : "a", *part = _i ? "sub/.a.7.part" : ".a.7.part";
+	cleanup_free char *handle = NULL;
+
+	if (_i)
+		ck_assert_int_eq(mkdir(in_root("sub"), 0700), 0);
+	for (int removes = 0; removes < 2; removes++) {
+		ck_assert_int_eq(dest_open(&d, in_root(path), roots, 7, DEST_AGAIN, &err), 0);
+		free(handle);
+		handle = xstrdup(d.handle);
+		ck_assert_int_eq(write_it("whole"), 0);
+		dest_take_back(handle); /* it has no name yet */
+		ck_assert_int_eq(publish_it(), 0);
+		if (removes)
+			dest_remove_leftover(handle);
+		else
+			dest_take_back(handle);
+		ck_assert(!exists(in_root(path)));
+		ck_assert_int_eq(exists(in_root(part)), !removes);
+	}
+	/* Another one's, in the same place. */
+	put_file(in_root(path), "mine");
+	dest_remove_leftover(handle);
+	expect_file(in_root(path), "mine");
+}
+END_TEST
+
+START_TEST(a_name_that_is_in_nobodys_way_stays)
+{
+	static const unsigned flags[] = { 0, DEST_OVERWRITE, DEST_OVERWRITE | DEST_AGAIN };
+	cleanup_free char *handle = NULL;
+
+	ck_assert_int_eq(dest_open(&d, in_root("a"), roots, 7, flags[_i], &err), 0);
+	handle = xstrdup(d.handle);
+	ck_assert_int_eq(write_it("whole"), 0);
+	ck_assert_int_eq(publish_it(), 0);
+	dest_take_back(handle);
+	dest_remove_leftover(handle);
+	expect_file(in_root("a"), "whole");
+}
+END_TEST
+
 /* ---- going on ---- */
 
 static int open_again(const char *rel)
@@ -539,6 +585,7 @@ START_TEST(a_body_takes_another_name)
 }
 END_TEST
 
+/* 255 bytes of two-byte characters and one more: the part's name is cut between characters. */
 START_TEST(long_names_have_room_for_their_part)
 {
 	char name[NAME_MAX + 1], want[NAME_MAX + 1];
@@ -621,6 +668,8 @@ static Suite *dest_suite(void)
 	tcase_add_test(files, part_of_a_killed_daemon_is_replaced);
 	tcase_add_test(files, part_in_use_is_left_alone);
 	tcase_add_loop_test(files, leftover_is_removed_by_its_handle, 0, 2);
+	tcase_add_loop_test(files, a_name_is_taken_back, 0, 2);
+	tcase_add_loop_test(files, a_name_that_is_in_nobodys_way_stays, 0, 3);
 	tcase_add_test(files, what_was_kept_is_opened_again);
 	tcase_add_test(files, only_our_own_file_is_gone_on_with);
 	tcase_add_test(files, a_part_in_use_is_not_gone_on_with);

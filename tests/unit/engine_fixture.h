@@ -561,8 +561,7 @@ static int co_leave(struct attempt *a, int result)
 
 static void count_removal(const struct leftover *left)
 {
-	(void)left;
-	n_removed++;
+	n_removed += !left->is_followed;
 }
 
 static void co_return_slowly(struct attempt *a)
