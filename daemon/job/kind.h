@@ -170,7 +170,10 @@ bool attempt_is_followed(const struct attempt *a, int result);
  */
 void attempt_set_handle(struct attempt *a, const char *executor, const char *handle);
 
-/* Wait until that is stored.  Yields; a cancel comes at the next wait.  Errors as co_engine_save(). */
+/*
+ * Wait until that is stored.  Yields; a cancel comes at the next wait.  0 or an error as of
+ * co_engine_save().
+ */
 MUST_USE int co_attempt_handle_kept(struct attempt *a);
 
 #endif

