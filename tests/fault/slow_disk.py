@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Syncs that take 50 ms each: submits gather in the commits, the loop never waits for them.
 
-While eight clients have 500 submits a second acknowledged and more, daemon.info
+While 48 clients have 500 submits a second acknowledged and more, daemon.info
 answers within 50 ms in 99 of 100 cases, of SECONDS (5; long: 30).
 And a backup to another disk, where each write takes 200 ms, is of no concern to submits.
 """
@@ -20,7 +20,7 @@ from awaitd_test import busy_factor, main, sleep_until, wait_until
 
 SECONDS = how_often("SECONDS", 5, 30)
 SYNC_US = 50000
-CLIENTS, DEPTH = 8, 16
+CLIENTS, DEPTH = 48, 16
 RATE = 500   # acknowledged submits per second
 P99 = 0.050  # of daemon.info
 PAUSE = 0.002
