@@ -313,13 +313,18 @@ static bool is_own_file(const struct stat *st)
 	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_uid == geteuid();
 }
 
-/* The number of a file may be used again, but not for one that was born at the same time. */
+/*
+ * The number of a file may be used again, but not for one that was born at the
+ * same time, which not all file systems keep.
+ */
 static char *identify(int fd)
 {
 	struct statx st;
 
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
 		return xstrdup("");
+	if (!(st.stx_mask & STATX_BTIME))
+		return xasprintf("%llu", (unsigned long long)st.stx_ino);
 	return xasprintf("%llu:%lld.%u", (unsigned long long)st.stx_ino,
 			 (long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
 }
@@ -375,13 +380,20 @@ static int open_part(struct dest *d, struct aw_err *err)
 	return 0;
 }
 
+static bool is_sure(const char *file)
+{
+	return strchr(file, ':');
+}
+
 /*
  * Root, part, and, where it may have to be taken back, which file and the final
- * name, with "//" between them, which cannot be in a canonical path.
+ * name, with "//" between them, which cannot be in a canonical path.  Somebody
+ * else's file must not be taken for it.
  */
 static char *handle_of(const struct dest *d, const char *root, const char *rel)
 {
-	bool may_take_back = (d->flags & (DEST_AGAIN | DEST_OVERWRITE)) == DEST_AGAIN;
+	bool may_take_back =
+		(d->flags & (DEST_AGAIN | DEST_OVERWRITE)) == DEST_AGAIN && is_sure(d->file);
 	int n_folder = (int)(strlen(rel) - strlen(d->name));
 
 	return xasprintf("%s//%.*s%s%s%s%s%s", root, n_folder, rel, d->part,

@@ -469,9 +469,13 @@ END_TEST
  */
 START_TEST(a_name_is_taken_back)
 {
+	struct statx root_st;
 	const char *path = _i ? "sub/a" : "a", *part = _i ? "sub/.a.7.part" : ".a.7.part";
 	cleanup_free char *handle = NULL;
 
+	ck_assert_int_eq(statx(AT_FDCWD, root, 0, STATX_BTIME, &root_st), 0);
+	if (!(root_st.stx_mask & STATX_BTIME))
+		return; /* which file is which cannot be known here */
 	if (_i)
 		ck_assert_int_eq(mkdir(in_root("sub"), 0700), 0);
 	for (int removes = 0; removes < 2; removes++) {
