@@ -36,12 +36,15 @@ static void take_order(struct run *run, const struct stop_order *order)
 	run->grace_us = stop_grace_us(run->grace_us, order->grace_us);
 }
 
+/* What nobody has looked at yet, or what is kept beside the job for later. */
+static bool has_requests(const struct job *job)
+{
+	return job->cancels || (job->links && job->links->asked.why != STOP_NONE);
+}
+
 bool ending_is_asked(const struct run *run)
 {
-	const struct job *job = run->job;
-
-	return run->why != STOP_NONE || job->cancels ||
-	       (job->links && job->links->asked.why != STOP_NONE);
+	return run->why != STOP_NONE || has_requests(run->job);
 }
 
 /* The first that asked gives the reason; the shortest grace holds. */
@@ -211,9 +214,7 @@ bool ending_is_retried(struct run *run)
 
 bool ending_is_followed(struct run *run, int result)
 {
-	const struct links *l = run->job->links;
-
-	if (run->job->cancels || (l && l->asked.why != STOP_NONE))
+	if (has_requests(run->job))
 		return false;
 	if (run->why != STOP_NONE)
 		return ending_is_retried(run);

@@ -145,7 +145,7 @@ static void decide(struct recovery *r)
 		go_on(r);
 		return;
 	}
-	/* What was saved the next attempt goes on with; if there is none, the end removes it. */
+	/* What was saved stays for the next attempt; if there is none, the end removes it. */
 	if (run->kind && run->kind->end_leftover && l->handle) {
 		engine.n_in_flight++;
 		r->leftover.work = end_leftover;

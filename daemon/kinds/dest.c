@@ -654,10 +654,11 @@ static bool has_final_name(const struct left *l)
 	return is_it;
 }
 
-/* Whether the folder has changed. */
-static bool take_back(const struct left *l)
+/* Should that fail, the next attempt says that the name is taken. */
+static void take_back(const struct left *l)
 {
-	return *l->file && has_final_name(l) && rename_no_replace(l->dir_fd, l->name, l->part) == 0;
+	if (*l->file && has_final_name(l))
+		(void)rename_no_replace(l->dir_fd, l->name, l->part);
 }
 
 void dest_take_back(const char *handle)
@@ -666,7 +667,7 @@ void dest_take_back(const char *handle)
 
 	left_open(&l, handle);
 	if (l.dir_fd >= 0)
-		(void)take_back(&l);
+		take_back(&l);
 	left_close(&l);
 }
 
@@ -676,7 +677,7 @@ void dest_remove_leftover(const char *handle)
 
 	left_open(&l, handle);
 	if (l.dir_fd >= 0) {
-		(void)take_back(&l);
+		take_back(&l);
 		/* To the disk: once its job's end is stored nobody looks for it any more. */
 		if (remove_stale_part(l.dir_fd, l.part) == 0)
 			(void)fsync(l.dir_fd);
